@@ -1,0 +1,2 @@
+//! Sexton makes deleted things really gone; `ARCHITECTURE.md` draws the house these modules stand in.
+#![forbid(unsafe_code)]
