@@ -1,1 +1,3 @@
-
+mod plan_errors;
+mod plan_rules;
+mod plans;
