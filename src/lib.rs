@@ -9,3 +9,6 @@ pub mod stopper;
 // Floor 0: words.
 pub mod deletion;
 pub mod plan;
+
+// Floor 1: rules.
+pub mod decide;

@@ -248,7 +248,8 @@ impl State {
             return Err(error);
         }
         track.attempt = *attempt;
-        track.open = false;
+        // What is unknown stays open: it is looked at before anything else may happen.
+        track.open = needs_intent && matches!(verdict, Verdict::Unknown { .. });
         track.due = *due;
         track.lost = if *found_out { track.lost + 1 } else { 0 };
         if verdict.spends_attempt() {
