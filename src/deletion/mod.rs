@@ -29,3 +29,10 @@ pub use verdict::{Verdict, WHY_MAX_CHARS};
 
 mod trace;
 pub use trace::TraceContext;
+
+mod outcome;
+pub use outcome::{
+    Announcement, EVENT_CONTENT_TYPE, Event, EventKind, HEADER_BATCH, HEADER_EVENT, HEADER_KEY,
+    HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE,
+};
+pub mod wire;
