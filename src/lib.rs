@@ -12,3 +12,8 @@ pub mod plan;
 
 // Floor 1: rules.
 pub mod decide;
+
+// Floor 2: hands.
+pub mod broker;
+pub mod services;
+pub mod store;
