@@ -1,4 +1,14 @@
 //! Sexton makes deleted things really gone; `ARCHITECTURE.md` draws the house these modules stand in.
 #![forbid(unsafe_code)]
 
+// Ground: what every floor from 2 up may stand on.
+pub mod clock;
+pub mod crash;
+pub mod stopper;
+
+// Floor 0: words.
+pub mod deletion;
+pub mod plan;
+
+// Floor 2: hands.
 pub mod services;
