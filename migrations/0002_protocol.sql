@@ -19,7 +19,8 @@ create function sexton.write_records(
     p_result text[],             -- not null: it ends
     p_detail text[],             -- of the end or the announcement
     p_announce text[],           -- not null: the event's word
-    p_events uuid[]              -- id of that event
+    p_events uuid[],             -- id of that event
+    p_at timestamptz             -- by the writer's clock: what it publishes from memory is what a sweep would publish
 ) returns table (said text, deletion_id uuid, number bigint)
 language plpgsql
 set enable_seqscan = off
@@ -68,9 +69,9 @@ begin
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
     if exists (select from unnest(p_announce) a where a is not null) then
-        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, taken_until)
+        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, at, taken_until)
         select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
-               'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb,
+               'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb, p_at,
                -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
                case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
         from unnest(v_written) w

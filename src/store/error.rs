@@ -16,6 +16,9 @@ pub enum StoreError {
     Unreadable { what: &'static str, deletion: uuid::Uuid, source: serde_json::Error },
     #[error("reading the stored plan {hash}: {why}")]
     Plan { hash: String, why: String },
+    /// Others were faster several times in a row; nothing is wrong.
+    #[error("{what}")]
+    Busy { what: &'static str },
     #[error("this worker has lost its lane")]
     Lost,
 }
@@ -45,6 +48,7 @@ impl StoreError {
     /// The connection or the server is in trouble: try again on a new connection. What was sent may have committed.
     pub fn is_passing(&self) -> bool {
         match self {
+            StoreError::Busy { .. } => true,
             StoreError::Query { source, .. } => match source {
                 sqlx::Error::Io(_)
                 | sqlx::Error::PoolTimedOut

@@ -62,14 +62,19 @@ impl LaneWriter {
     }
 
     /// One guarded batch. `records` are sorted by deletion, so that two writers never wait for each other in a ring.
-    pub async fn write(&mut self, generation: i64, records: &[Record]) -> Result<BatchOutcome, StoreError> {
+    pub async fn write(
+        &mut self,
+        generation: i64,
+        at: OffsetDateTime,
+        records: &[Record],
+    ) -> Result<BatchOutcome, StoreError> {
         debug_assert!(records.is_sorted_by_key(|record| record.deletion), "batches are sorted");
         let column = |of: &dyn Fn(&Record) -> String| records.iter().map(of).collect::<Vec<_>>();
         let entries = column(&|record| serde_json::to_string(&record.entries).unwrap_or_default());
         let detail = column(&|record| record.detail.to_string());
         let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
             "/* write_records */ select said, deletion_id, number from sexton.write_records(
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(self.lane)
         .bind(FIRST_EPOCH)
@@ -86,6 +91,7 @@ impl LaneWriter {
         .bind(detail)
         .bind(records.iter().map(|record| record.announce.map(|(word, _)| word)).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.announce.map(|(_, id)| id.0)).collect::<Vec<_>>())
+        .bind(at)
         .fetch_all(&mut self.connection)
         .await
         .map_err(StoreError::doing("writing a batch of records"))?;

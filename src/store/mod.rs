@@ -4,6 +4,8 @@
 //! [`claim`]), what people say ([`signals`]), what goes out ([`outbox`]).
 
 mod admit;
+mod keys;
+mod slots;
 pub use admit::{Admission, Candidate, NewRejection};
 
 mod fence;
@@ -19,7 +21,7 @@ mod signals;
 pub use signals::Said;
 
 mod outbox;
-pub use outbox::{Outgoing, OutgoingBody};
+pub use outbox::{Outgoing, OutgoingBody, RejectedMessage};
 
 mod plans;
 pub use plans::StoredPlan;

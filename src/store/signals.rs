@@ -36,6 +36,6 @@ impl Store {
                 _ => tokio::task::yield_now().await,
             }
         }
-        Err(StoreError::Query { what: "signalling a deletion that keeps changing hands", source: sqlx::Error::PoolTimedOut })
+        Err(StoreError::Busy { what: "signalling a deletion that keeps changing hands" })
     }
 }
