@@ -6,4 +6,7 @@
 
 mod world;
 
+mod plan_errors;
+mod plan_rules;
+mod plans;
 mod services;
