@@ -9,3 +9,6 @@ pub mod stopper;
 // Floor 0: words.
 pub mod deletion;
 pub mod plan;
+
+// Floor 2: hands.
+pub mod connectors;
