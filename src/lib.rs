@@ -17,3 +17,4 @@ pub mod decide;
 pub mod broker;
 pub mod services;
 pub mod store;
+pub mod connectors;
