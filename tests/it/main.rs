@@ -1,1 +1,2 @@
-
+mod asyncapi;
+mod contract;
