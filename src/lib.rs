@@ -9,3 +9,11 @@ pub mod stopper;
 // Floor 0: words.
 pub mod deletion;
 pub mod plan;
+
+// Floor 1: rules.
+pub mod decide;
+
+// Floor 2: hands.
+pub mod broker;
+pub mod services;
+pub mod store;

@@ -27,6 +27,12 @@ mod strict_json;
 mod verdict;
 pub use verdict::{Verdict, WHY_MAX_CHARS};
 
+mod journal;
+pub use journal::{Aim, CompletedResult, End, Entry, Orphan, ParkReason, SignalKind, StepNumber, Turn};
+
+mod state;
+pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
+
 mod trace;
 pub use trace::TraceContext;
 

@@ -1,2 +1,11 @@
+//! The one integration test binary: real Postgres, real RabbitMQ, a database and a vhost for each test.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that meets the unexpected shall stop there"
+)]
+
+mod world;
+
 mod asyncapi;
 mod contract;
+mod services;
