@@ -54,7 +54,7 @@ begin
             starts = 0,
             lane = case when i.due is null then d.lane end,
             epoch = case when i.due is null then d.epoch end,
-            due_at = coalesce(i.due, d.due_at),
+            due_at = coalesce(greatest(i.due, now()), d.due_at),
             effect_ms = i.effect_ms,
             unwinding = i.unwinding,
             parked = i.parked
@@ -110,7 +110,7 @@ begin
             delete from sexton.successors s using unnest(v_ended) e where s.blocking = e returning s.*
         )
         insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at)
-        select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id, f.plan, f.fold, f.deadline, f.due_at
+        select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id, f.plan, f.fold, f.deadline, greatest(f.due_at, now())
         from freed f join sexton.deletions d on d.id = f.blocking;
     end if;
 
@@ -168,24 +168,31 @@ begin
     from taken t;
 end $$;
 
--- Hands back what a lane has and has not begun: a drain, or more than it can carry.
-create function sexton.release(p_lane bigint, p_epoch integer, p_ids uuid[], p_tenures integer[], p_due timestamptz)
-returns integer
+-- Hands back what a lane has, with nothing to record: it is waiting for somebody's word, or has not begun. Refused
+-- like an intent when somebody has signalled, or their word would wait until the deletion falls due.
+create function sexton.release(
+    p_lane bigint, p_epoch integer, p_generation bigint, p_ids uuid[], p_tenures integer[], p_due timestamptz[]
+) returns table (said text, number bigint)
 language plpgsql
 as $$
 declare
-    v_count integer;
+    v_generation bigint;
 begin
-    perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    select l.generation into v_generation from sexton.lanes l
+    where l.lane = p_lane and l.epoch = p_epoch for no key update;
     if not found then
-        return -1;
+        return query select 'lost'::text, 0::bigint;
+        return;
+    end if;
+    if v_generation <> p_generation then
+        return query select 'signalled'::text, v_generation;
+        return;
     end if;
     update sexton.open_deletions d
-    set lane = null, epoch = null, due_at = p_due, starts = 0
-    from unnest(p_ids, p_tenures) as i (id, tenure)
+    set lane = null, epoch = null, due_at = greatest(i.due, now()), starts = 0
+    from unnest(p_ids, p_tenures, p_due) as i (id, tenure, due)
     where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure;
-    get diagnostics v_count = row_count;
-    return v_count;
+    return query select 'applied'::text, 0::bigint;
 end $$;
 
 -- A signal is heard by whoever has the deletion, or wakes it if nobody has. The fence comes before the row, as
@@ -268,7 +275,7 @@ begin
     set lane = null,
         epoch = null,
         due_at = case when d.effect_ms is null then now()
-                      else page.taken_over_at + make_interval(secs => d.effect_ms / 1000.0) end
+                      else greatest(page.taken_over_at + make_interval(secs => d.effect_ms / 1000.0), now()) end
     from page where d.id = page.id;
     get diagnostics v_count = row_count;
     if v_count = 0 then

@@ -11,7 +11,10 @@ use crate::plan::Plan;
 /// What is known of a target type.
 #[derive(Clone, Copy, Debug)]
 pub enum Known<'a> {
-    Current { hash: &'a PlanHash, plan: &'a Plan },
+    Current {
+        hash: &'a PlanHash,
+        plan: &'a Plan,
+    },
     /// Plans of this type were known once; none is in force.
     Retired,
     Never,
@@ -23,26 +26,36 @@ pub fn admit<'a>(
     known: Known<'a>,
     now: OffsetDateTime,
 ) -> Result<Admitted<'a>, Rejection> {
-    let turned_away = |reason, field: &str, detail: String| Err(Rejection::of(request, reason, field, detail));
+    let turned_away =
+        |reason, field: &str, detail: String| Err(Rejection::of(request, reason, field, detail));
     let (hash, plan) = match known {
         Known::Current { hash, plan } => (hash, plan),
         Known::Retired => {
-            let detail = format!("no plan is in force for {:?}; wanted a type with a plan", request.target.kind.as_str());
+            let detail = format!(
+                "no plan is in force for {:?}; wanted a type with a plan",
+                request.target.kind.as_str()
+            );
             return turned_away(RejectionReason::NoPlan, "/target/type", detail);
         }
         Known::Never => {
-            let detail = format!("{:?} is not a known type; wanted one that a plan names", request.target.kind.as_str());
+            let detail = format!(
+                "{:?} is not a known type; wanted one that a plan names",
+                request.target.kind.as_str()
+            );
             return turned_away(RejectionReason::UnknownType, "/target/type", detail);
         }
     };
     match request.action {
         Action::Delete | Action::Cancel => {}
         Action::Restore => {
-            let detail = "\"restore\"; this type's plan has no restore window, wanted \"delete\" or \"cancel\"".into();
+            let detail =
+                "\"restore\"; this type's plan has no restore window, wanted \"delete\" or \"cancel\"".into();
             return turned_away(RejectionReason::NotAllowed, "/action", detail);
         }
         Action::Purge => {
-            let detail = "\"purge\" is accepted from Sexton's own scheduler only; wanted \"delete\" or \"cancel\"".into();
+            let detail =
+                "\"purge\" is accepted from Sexton's own scheduler only; wanted \"delete\" or \"cancel\""
+                    .into();
             return turned_away(RejectionReason::NotAllowed, "/action", detail);
         }
     }
@@ -111,7 +124,12 @@ mod tests {
 
     fn slot(unwinding: bool, successor: Option<u8>) -> SlotView {
         let id = |n: u8| DeletionId(uuid::Uuid::from_bytes([n; 16]));
-        SlotView { deletion: id(1), fold_digest: [1; 16], unwinding, successor: successor.map(|n| (id(2), [n; 16])) }
+        SlotView {
+            deletion: id(1),
+            fold_digest: [1; 16],
+            unwinding,
+            successor: successor.map(|n| (id(2), [n; 16])),
+        }
     }
 
     #[test]
@@ -127,8 +145,17 @@ mod tests {
         for (view, wanted) in table {
             assert_eq!(place(Action::Delete, [1; 16], view.as_ref()), wanted, "{view:?}");
         }
-        assert_eq!(place(Action::Delete, [5; 16], Some(&slot(false, None))), Place::Follow(id(1)));
-        assert_eq!(place(Action::Cancel, [5; 16], Some(&slot(false, None))), Place::Signal(id(1)));
-        assert_eq!(place(Action::Cancel, [5; 16], None), Place::Away(RejectionReason::NothingToDo));
+        assert_eq!(
+            place(Action::Delete, [5; 16], Some(&slot(false, None))),
+            Place::Follow(id(1))
+        );
+        assert_eq!(
+            place(Action::Cancel, [5; 16], Some(&slot(false, None))),
+            Place::Signal(id(1))
+        );
+        assert_eq!(
+            place(Action::Cancel, [5; 16], None),
+            Place::Away(RejectionReason::NothingToDo)
+        );
     }
 }

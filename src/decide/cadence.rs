@@ -24,7 +24,9 @@ pub fn due(
 ) -> Option<OffsetDateTime> {
     let jitter = jitter.clamp(0.0, 1.0);
     let delay = match verdict {
-        Verdict::Again { not_before, .. } => backoff(retry, spent, jitter).max(not_before.unwrap_or_default()),
+        Verdict::Again { not_before, .. } => {
+            backoff(retry, spent, jitter).max(not_before.unwrap_or_default())
+        }
         Verdict::Unknown { .. } => backoff(retry, spent, jitter),
         Verdict::Throttled { retry_after } => {
             *retry_after + Duration::from_millis(THROTTLE_SPREAD_MS).mul_f64(jitter)
@@ -36,7 +38,10 @@ pub fn due(
 }
 
 fn backoff(retry: &Retry, spent: u32, jitter: f64) -> Duration {
-    let ceiling = retry.base.saturating_mul(1 << spent.saturating_sub(1).min(EXPONENT_MAX)).min(retry.max);
+    let ceiling = retry
+        .base
+        .saturating_mul(1 << spent.saturating_sub(1).min(EXPONENT_MAX))
+        .min(retry.max);
     // Postgres keeps microseconds.
     Duration::from_micros(u64::try_from(ceiling.mul_f64(jitter).as_micros()).unwrap_or(u64::MAX))
 }
@@ -45,7 +50,11 @@ fn backoff(retry: &Retry, spent: u32, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
-    const RETRY: Retry = Retry { attempts: 5, base: Duration::from_secs(1), max: Duration::from_secs(60) };
+    const RETRY: Retry = Retry {
+        attempts: 5,
+        base: Duration::from_secs(1),
+        max: Duration::from_secs(60),
+    };
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
     fn delay(verdict: &Verdict, spent: u32, jitter: f64) -> Duration {
@@ -55,7 +64,9 @@ mod tests {
     #[test]
     fn invariant_11_the_ceiling_doubles_and_is_bounded_for_any_attempt() {
         let again = Verdict::again("x");
-        let ceilings: Vec<u64> = [1, 2, 3, 7, 40, u32::MAX].map(|n| delay(&again, n, 1.0).as_secs()).to_vec();
+        let ceilings: Vec<u64> = [1, 2, 3, 7, 40, u32::MAX]
+            .map(|n| delay(&again, n, 1.0).as_secs())
+            .to_vec();
         assert_eq!(ceilings, [1, 2, 4, 60, 60, 60]);
     }
 
@@ -63,9 +74,20 @@ mod tests {
     fn jitter_is_full_and_patience_asked_for_is_kept() {
         assert_eq!(delay(&Verdict::again("x"), 3, 0.0), Duration::ZERO);
         assert_eq!(delay(&Verdict::again("x"), 3, 0.5), Duration::from_secs(2));
-        let asked = Verdict::Again { why: String::new(), not_before: Some(Duration::from_secs(30)) };
+        let asked = Verdict::Again {
+            why: String::new(),
+            not_before: Some(Duration::from_secs(30)),
+        };
         assert_eq!(delay(&asked, 1, 0.5), Duration::from_secs(30));
-        assert!(delay(&Verdict::Throttled { retry_after: Duration::from_secs(9) }, 1, 0.0) >= Duration::from_secs(9));
+        assert!(
+            delay(
+                &Verdict::Throttled {
+                    retry_after: Duration::from_secs(9)
+                },
+                1,
+                0.0
+            ) >= Duration::from_secs(9)
+        );
         assert_eq!(delay(&Verdict::done(), 1, 1.0), Duration::ZERO);
     }
 }

@@ -35,7 +35,9 @@ pub enum Admission {
     /// A deletion of its own, for whoever claims it.
     Left,
     /// The same request was here before; nothing new exists. A copied cancel is signalled again.
-    Copy { signal: Option<DeletionId> },
+    Copy {
+        signal: Option<DeletionId>,
+    },
     Folded,
     /// Waits until the slot is free.
     Waits,
@@ -65,7 +67,11 @@ impl LaneWriter {
         candidates: &[Candidate],
     ) -> Result<Vec<Admission>, StoreError> {
         let lane = self.lane;
-        let mut tx = self.connection.begin().await.map_err(StoreError::doing("beginning an admission"))?;
+        let mut tx = self
+            .connection
+            .begin()
+            .await
+            .map_err(StoreError::doing("beginning an admission"))?;
         let fenced: Option<i64> = sqlx::query_scalar(
             "/* admit_fence */ select lane from sexton.lanes where lane = $1 and epoch = $2 for no key update",
         )
@@ -89,7 +95,9 @@ impl LaneWriter {
         written.store(&mut tx, announce, now).await?;
         keys::forget(&mut tx, &written.forgotten).await?;
         crash::point(CrashPoint::AdmissionBeforeCommit);
-        tx.commit().await.map_err(StoreError::doing("committing an admission"))?;
+        tx.commit()
+            .await
+            .map_err(StoreError::doing("committing an admission"))?;
         crash::point(CrashPoint::AdmissionAfterCommit);
         Ok(fates.into_iter().flatten().collect())
     }
@@ -111,7 +119,9 @@ impl<'a> Written<'a> {
         let fold = request.fold_digest();
         if slots.is_first_of(candidate) {
             self.requests.push((candidate, candidate.deletion_id));
-            let Some(generation) = slots.begin(candidate, fold) else { return Admission::Left };
+            let Some(generation) = slots.begin(candidate, fold) else {
+                return Admission::Left;
+            };
             return Admission::Kept(Box::new(Opened {
                 id: candidate.deletion_id,
                 target: request.target.clone(),
@@ -133,7 +143,8 @@ impl<'a> Written<'a> {
             Place::New => self.turn_away(candidate, RejectionReason::SlotTaken),
             Place::Join(deletion) => {
                 self.requests.push((candidate, deletion));
-                self.joined.push((deletion, candidate.request_id, candidate.deadline));
+                self.joined
+                    .push((deletion, candidate.request_id, candidate.deadline));
                 Admission::Folded
             }
             Place::Follow(blocking) => {
@@ -154,15 +165,24 @@ impl<'a> Written<'a> {
     fn turn_away(&mut self, candidate: &'a Candidate, reason: RejectionReason) -> Admission {
         self.forgotten.push(candidate.request_id);
         let (field, detail) = match reason {
-            RejectionReason::NothingToDo => {
-                ("/target", "no deletion of this target is open; wanted one that can still be cancelled")
-            }
-            _ => ("/target", "another request that differs already waits for this target; wanted one at a time"),
+            RejectionReason::NothingToDo => (
+                "/target",
+                "no deletion of this target is open; wanted one that can still be cancelled",
+            ),
+            _ => (
+                "/target",
+                "another request that differs already waits for this target; wanted one at a time",
+            ),
         };
         Admission::Away(Box::new(Rejection::of(&candidate.request, reason, field, detail)))
     }
 
-    async fn store(&self, tx: &mut PgConnection, announce: bool, now: OffsetDateTime) -> Result<(), StoreError> {
+    async fn store(
+        &self,
+        tx: &mut PgConnection,
+        announce: bool,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
         if !self.requests.is_empty() {
             insert_requests(tx, &self.requests, announce, now).await?;
         }
@@ -191,13 +211,43 @@ impl<'a> Written<'a> {
                  select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::uuid[],
                                       $6::timestamptz[], $7::timestamptz[])",
             )
-            .bind(self.successors.iter().map(|(blocking, _)| blocking.0).collect::<Vec<_>>())
-            .bind(self.successors.iter().map(|(_, c)| c.deletion_id.0).collect::<Vec<_>>())
-            .bind(self.successors.iter().map(|(_, c)| c.request_id.0).collect::<Vec<_>>())
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(blocking, _)| blocking.0)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.deletion_id.0)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request_id.0)
+                    .collect::<Vec<_>>(),
+            )
             .bind(self.successors.iter().map(|(_, c)| c.plan).collect::<Vec<_>>())
-            .bind(self.successors.iter().map(|(_, c)| Uuid::from_bytes(c.request.fold_digest())).collect::<Vec<_>>())
-            .bind(self.successors.iter().map(|(_, c)| c.deadline).collect::<Vec<_>>())
-            .bind(self.successors.iter().map(|(_, c)| c.request.not_before.unwrap_or(now)).collect::<Vec<_>>())
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| Uuid::from_bytes(c.request.fold_digest()))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.deadline)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request.not_before.unwrap_or(now))
+                    .collect::<Vec<_>>(),
+            )
             .execute(&mut *tx)
             .await
             .map_err(StoreError::doing("letting requests wait for their slots"))?;
@@ -213,7 +263,10 @@ async fn insert_requests(
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     let text = |of: &dyn Fn(&Request) -> Option<String>| {
-        requests.iter().map(|(candidate, _)| of(&candidate.request)).collect::<Vec<Option<String>>>()
+        requests
+            .iter()
+            .map(|(candidate, _)| of(&candidate.request))
+            .collect::<Vec<Option<String>>>()
     };
     let params = |request: &Request| {
         (!request.params.is_empty()).then(|| serde_json::Value::Object(request.params.clone()).to_string())

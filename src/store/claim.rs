@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::journal::FIRST_EPOCH;
 use super::{LaneWriter, Store, StoreError};
 use crate::decide::Signal;
-use crate::deletion::{DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant, TraceContext};
+use crate::deletion::{
+    DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant, TraceContext,
+};
 
 /// A deletion as a lane holds it: what never changes, and the tenure and sequence that it may write under.
 #[derive(Clone, Debug)]
@@ -131,7 +133,12 @@ impl LaneWriter {
                 let starts = row.starts.unwrap_or(0);
                 let opened = opened(&row, row.request_id.and_then(|request| requests.remove(&request)))?;
                 let journal = entries(journals.remove(&id).unwrap_or_default());
-                Some(Claimed { opened, starts, journal, signals: signals.remove(&id).unwrap_or_default() })
+                Some(Claimed {
+                    opened,
+                    starts,
+                    journal,
+                    signals: signals.remove(&id).unwrap_or_default(),
+                })
             })
             .collect())
     }
@@ -203,7 +210,7 @@ impl Store {
         sqlx::query_scalar(
             "/* next_due */ select min(d.due_at) from unnest($1::integer[]) p cross join lateral (
                  select due_at from sexton.open_deletions
-                 where plan = p and lane is null and due_at < 'infinity' order by due_at limit 1) d",
+                 where plan = p and lane is null and due_at < '9999-01-01' order by due_at limit 1) d",
         )
         .bind(plans)
         .fetch_one(&self.pool)

@@ -4,7 +4,9 @@ use sqlx::migrate::MigrateError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("the database url is not one that Postgres understands; wanted postgres://user:password@host:port/database")]
+    #[error(
+        "the database url is not one that Postgres understands; wanted postgres://user:password@host:port/database"
+    )]
     Url { source: sqlx::Error },
     #[error("the tables are at migration {found}, this release wants {wanted}; run `sexton migrate` first")]
     NotMigrated { found: i64, wanted: i64 },
@@ -13,7 +15,11 @@ pub enum StoreError {
     #[error("{what}")]
     Query { what: &'static str, source: sqlx::Error },
     #[error("reading {what} of deletion {deletion}")]
-    Unreadable { what: &'static str, deletion: uuid::Uuid, source: serde_json::Error },
+    Unreadable {
+        what: &'static str,
+        deletion: uuid::Uuid,
+        source: serde_json::Error,
+    },
     #[error("reading the stored plan {hash}: {why}")]
     Plan { hash: String, why: String },
     /// Others were faster several times in a row; nothing is wrong.
@@ -31,7 +37,10 @@ impl StoreError {
 
     fn sqlstate(&self) -> Option<String> {
         match self {
-            StoreError::Query { source: sqlx::Error::Database(error), .. } => error.code().map(|code| code.into_owned()),
+            StoreError::Query {
+                source: sqlx::Error::Database(error),
+                ..
+            } => error.code().map(|code| code.into_owned()),
             _ => None,
         }
     }
@@ -40,8 +49,13 @@ impl StoreError {
     pub fn is_about_content(&self) -> bool {
         match self {
             // 22: data exception (a NUL in text, a number out of range). 54: over a limit of the server. 23: a constraint.
-            StoreError::Query { source: sqlx::Error::Encode(_), .. } => true,
-            _ => self.sqlstate().is_some_and(|code| ["22", "54", "23"].iter().any(|class| code.starts_with(class))),
+            StoreError::Query {
+                source: sqlx::Error::Encode(_),
+                ..
+            } => true,
+            _ => self
+                .sqlstate()
+                .is_some_and(|code| ["22", "54", "23"].iter().any(|class| code.starts_with(class))),
         }
     }
 
@@ -58,7 +72,10 @@ impl StoreError {
                 // 08 connection, 40 serialization and deadlock, 53 resources, 55 locks, 57 operator intervention
                 // (shutdown, statement timeout), 25P03 idle in transaction, 58 system error.
                 sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-                    ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25P03"
+                    ["08", "40", "53", "55", "57", "58"]
+                        .iter()
+                        .any(|class| code.starts_with(class))
+                        || code == "25P03"
                 }),
                 _ => false,
             },

@@ -53,7 +53,12 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::doing("registering this worker"))?;
-        let worker = Worker { id, lanes: lane_ids, lease: Lease::default(), span: lease };
+        let worker = Worker {
+            id,
+            lanes: lane_ids,
+            lease: Lease::default(),
+            span: lease,
+        };
         worker.lease.renew(sent.plus(lease));
         Ok(worker)
     }
@@ -125,10 +130,18 @@ impl Store {
 
     /// A writer connection for one lane.
     pub async fn open_lane(&self, lane: i64) -> Result<LaneWriter, StoreError> {
-        let connection =
-            self.options.clone().application_name("sexton-lane").disable_statement_logging().connect().await;
+        let connection = self
+            .options
+            .clone()
+            .application_name("sexton-lane")
+            .disable_statement_logging()
+            .connect()
+            .await;
         let mut connection = connection.map_err(StoreError::doing("opening a lane's connection"))?;
-        connection.ping().await.map_err(StoreError::doing("opening a lane's connection"))?;
+        connection
+            .ping()
+            .await
+            .map_err(StoreError::doing("opening a lane's connection"))?;
         Ok(LaneWriter::new(connection, lane))
     }
 }

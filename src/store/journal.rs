@@ -37,13 +37,24 @@ pub struct Record {
     pub announce: Option<(&'static str, EventId)>,
 }
 
+/// A deletion to hand back until `due`.
+#[derive(Clone, Copy, Debug)]
+pub struct Release {
+    pub deletion: DeletionId,
+    pub tenure: i32,
+    pub due: OffsetDateTime,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub enum BatchOutcome {
     /// The epoch is not ours any more; nothing was written and nothing will be.
     Lost,
     /// Somebody signalled; nothing was written. Read the signals, then write again with this generation.
     Signalled { generation: i64 },
-    Applied { written: HashSet<Uuid>, more_events: bool },
+    Applied {
+        written: HashSet<Uuid>,
+        more_events: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -68,7 +79,10 @@ impl LaneWriter {
         at: OffsetDateTime,
         records: &[Record],
     ) -> Result<BatchOutcome, StoreError> {
-        debug_assert!(records.is_sorted_by_key(|record| record.deletion), "batches are sorted");
+        debug_assert!(
+            records.is_sorted_by_key(|record| record.deletion),
+            "batches are sorted"
+        );
         let column = |of: &dyn Fn(&Record) -> String| records.iter().map(of).collect::<Vec<_>>();
         let entries = column(&|record| serde_json::to_string(&record.entries).unwrap_or_default());
         let detail = column(&|record| record.detail.to_string());
@@ -84,13 +98,33 @@ impl LaneWriter {
         .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
         .bind(entries)
         .bind(records.iter().map(|record| record.due).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.effect.map(effect_ms)).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.effect.map(effect_ms))
+                .collect::<Vec<_>>(),
+        )
         .bind(records.iter().map(|record| record.unwinding).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.parked.as_deref()).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.parked.as_deref())
+                .collect::<Vec<_>>(),
+        )
         .bind(records.iter().map(|record| record.result).collect::<Vec<_>>())
         .bind(detail)
-        .bind(records.iter().map(|record| record.announce.map(|(word, _)| word)).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.announce.map(|(_, id)| id.0)).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.announce.map(|(word, _)| word))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record.announce.map(|(_, id)| id.0))
+                .collect::<Vec<_>>(),
+        )
         .bind(at)
         .fetch_all(&mut self.connection)
         .await
@@ -130,26 +164,53 @@ impl LaneWriter {
 
     /// The signal generation of this lane, or `None` if the lane is lost.
     pub async fn generation(&mut self) -> Result<Option<i64>, StoreError> {
-        sqlx::query_scalar("/* generation */ select generation from sexton.lanes where lane = $1 and epoch = $2")
-            .bind(self.lane)
-            .bind(FIRST_EPOCH)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(StoreError::doing("asking for the lane's generation"))
+        sqlx::query_scalar(
+            "/* generation */ select generation from sexton.lanes where lane = $1 and epoch = $2",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("asking for the lane's generation"))
     }
 
-    /// Hands back what was not begun, due at once.
-    pub async fn release(&mut self, held: &[(DeletionId, i32)], due: OffsetDateTime) -> Result<(), StoreError> {
-        let count: i32 = sqlx::query_scalar("/* release */ select sexton.release($1, $2, $3, $4, $5)")
-            .bind(self.lane)
-            .bind(FIRST_EPOCH)
-            .bind(held.iter().map(|(id, _)| id.0).collect::<Vec<_>>())
-            .bind(held.iter().map(|(_, tenure)| *tenure).collect::<Vec<_>>())
-            .bind(due)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(StoreError::doing("handing deletions back"))?;
-        if count < 0 { Err(StoreError::Lost) } else { Ok(()) }
+    /// Hands back deletions about which there is nothing to record.
+    pub async fn release(&mut self, generation: i64, held: &[Release]) -> Result<BatchOutcome, StoreError> {
+        let (said, number): (String, i64) =
+            sqlx::query_as("/* release */ select said, number from sexton.release($1, $2, $3, $4, $5, $6)")
+                .bind(self.lane)
+                .bind(FIRST_EPOCH)
+                .bind(generation)
+                .bind(held.iter().map(|release| release.deletion.0).collect::<Vec<_>>())
+                .bind(held.iter().map(|release| release.tenure).collect::<Vec<_>>())
+                .bind(held.iter().map(|release| release.due).collect::<Vec<_>>())
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(StoreError::doing("handing deletions back"))?;
+        Ok(match said.as_str() {
+            "lost" => BatchOutcome::Lost,
+            "signalled" => BatchOutcome::Signalled { generation: number },
+            _ => BatchOutcome::Applied {
+                written: held.iter().map(|release| release.deletion.0).collect(),
+                more_events: false,
+            },
+        })
+    }
+
+    /// Everything that names this lane, with its tenure: after a lost answer, the rows that nobody in memory has.
+    pub async fn held(&mut self) -> Result<Vec<(DeletionId, i32)>, StoreError> {
+        let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+            "/* held */ select id, tenure from sexton.open_deletions where lane = $1 and epoch = $2",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("asking what this lane holds"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, tenure)| (DeletionId(id), tenure))
+            .collect())
     }
 
     pub async fn close(self) {

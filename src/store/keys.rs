@@ -59,7 +59,9 @@ pub(super) async fn remember(
         fates[at] = match known.get(&digest) {
             Some(known) if known.content == content => {
                 let deletion = known.deletion.map(crate::deletion::DeletionId);
-                Some(Admission::Copy { signal: deletion.filter(|_| candidate.request.action == Action::Cancel) })
+                Some(Admission::Copy {
+                    signal: deletion.filter(|_| candidate.request.action == Action::Cancel),
+                })
             }
             Some(_) => Some(conflict(candidate)),
             None if first == at => None,
@@ -82,9 +84,14 @@ async fn insert(
         return Ok(Vec::new());
     }
     let digests: Vec<Uuid> = wanted.iter().map(|(digest, _)| *digest).collect();
-    let contents: Vec<Uuid> =
-        wanted.iter().map(|(_, at)| Uuid::from_bytes(candidates[*at].request.digest())).collect();
-    let requests: Vec<Uuid> = wanted.iter().map(|(_, at)| candidates[*at].request_id.0).collect();
+    let contents: Vec<Uuid> = wanted
+        .iter()
+        .map(|(_, at)| Uuid::from_bytes(candidates[*at].request.digest()))
+        .collect();
+    let requests: Vec<Uuid> = wanted
+        .iter()
+        .map(|(_, at)| candidates[*at].request_id.0)
+        .collect();
     let inserted: Vec<(Uuid, i64)> = sqlx::query_as(
         "/* admit_keys */ with days as (
              select (now() at time zone 'utc')::date as day
@@ -109,9 +116,16 @@ async fn insert(
     if inserted.len() == wanted.len() && inserted.iter().all(|(_, missing)| *missing == 0) {
         return Ok(Vec::new());
     }
-    let whole: std::collections::HashSet<Uuid> =
-        inserted.iter().filter(|(_, missing)| *missing == 0).map(|(digest, _)| *digest).collect();
-    let raced: Vec<(Uuid, usize)> = wanted.iter().filter(|(digest, _)| !whole.contains(digest)).copied().collect();
+    let whole: std::collections::HashSet<Uuid> = inserted
+        .iter()
+        .filter(|(_, missing)| *missing == 0)
+        .map(|(digest, _)| *digest)
+        .collect();
+    let raced: Vec<(Uuid, usize)> = wanted
+        .iter()
+        .filter(|(digest, _)| !whole.contains(digest))
+        .copied()
+        .collect();
     // Won on one side of midnight and lost on the other: the winner's row is the memory, ours goes.
     let ours: Vec<RequestId> = raced.iter().map(|(_, at)| candidates[*at].request_id).collect();
     let digests: Vec<Uuid> = raced.into_iter().map(|(digest, _)| digest).collect();
@@ -130,7 +144,16 @@ async fn look_up(tx: &mut PgConnection, digests: &[Uuid]) -> Result<HashMap<Uuid
     .map_err(StoreError::doing("looking keys up"))?;
     Ok(rows
         .into_iter()
-        .map(|(digest, content, request, deletion)| (digest, Known { content, request, deletion }))
+        .map(|(digest, content, request, deletion)| {
+            (
+                digest,
+                Known {
+                    content,
+                    request,
+                    deletion,
+                },
+            )
+        })
         .inspect(|(_, known)| debug_assert!(!known.request.is_nil()))
         .collect())
 }
@@ -152,17 +175,28 @@ pub(super) async fn forget(tx: &mut PgConnection, requests: &[RequestId]) -> Res
     Ok(())
 }
 
-async fn forget_of(tx: &mut PgConnection, digests: &[Uuid], requests: &[RequestId]) -> Result<(), StoreError> {
-    sqlx::query("/* admit_forget_raced */ delete from sexton.keys where digest = any ($1) and request_id = any ($2)")
-        .bind(digests)
-        .bind(requests.iter().map(|request| request.0).collect::<Vec<_>>())
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::doing("giving up keys that another transaction holds"))?;
+async fn forget_of(
+    tx: &mut PgConnection,
+    digests: &[Uuid],
+    requests: &[RequestId],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "/* admit_forget_raced */ delete from sexton.keys where digest = any ($1) and request_id = any ($2)",
+    )
+    .bind(digests)
+    .bind(requests.iter().map(|request| request.0).collect::<Vec<_>>())
+    .execute(&mut *tx)
+    .await
+    .map_err(StoreError::doing("giving up keys that another transaction holds"))?;
     Ok(())
 }
 
 fn conflict(candidate: &Candidate) -> Admission {
     let detail = "this key came before with other content; wanted the same content, or a key of its own";
-    Admission::Away(Box::new(Rejection::of(&candidate.request, RejectionReason::KeyConflict, "/key", detail)))
+    Admission::Away(Box::new(Rejection::of(
+        &candidate.request,
+        RejectionReason::KeyConflict,
+        "/key",
+        detail,
+    )))
 }

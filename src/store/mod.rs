@@ -12,7 +12,7 @@ mod fence;
 pub use fence::{Heartbeat, Worker};
 
 mod journal;
-pub use journal::{BatchOutcome, LaneWriter, Record};
+pub use journal::{BatchOutcome, LaneWriter, Record, Release};
 
 mod claim;
 pub use claim::{Claimed, Opened};
@@ -44,6 +44,9 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 /// Waiting longer than this for a free connection means that the database is the bottleneck; say so, do not queue.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Due never: only a signal brings such a deletion back. (Postgres' own infinity has no counterpart in our types.)
+pub const NEVER: time::OffsetDateTime = time::macros::datetime!(9999-01-01 0:00 UTC);
+
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// Sexton's tables, by a pool for what is not a lane's own.
@@ -61,7 +64,10 @@ impl Store {
             .application_name("sexton")
             .options([
                 ("statement_timeout", millis(settings.statement_timeout)),
-                ("idle_in_transaction_session_timeout", millis(settings.statement_timeout)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    millis(settings.statement_timeout),
+                ),
                 // Group commit waits for nobody: a lock that does not come soon is retried with the whole batch.
                 ("lock_timeout", millis(settings.statement_timeout / 2)),
             ]);
@@ -74,24 +80,40 @@ impl Store {
 
     /// Brings the tables up to this release. Harmless to repeat and to race.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        MIGRATOR.run(&self.pool).await.map_err(|source| StoreError::Migrate { source })
+        MIGRATOR
+            .run(&self.pool)
+            .await
+            .map_err(|source| StoreError::Migrate { source })
     }
 
     /// One clear sentence if the tables are not those of this release.
     pub async fn check_migrated(&self) -> Result<(), StoreError> {
-        let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let newest = MIGRATOR
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
         let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
             .fetch_one(&self.pool)
             .await
             .map_err(StoreError::doing("asking which migrations are applied"))?;
         let found: i64 = match exists {
-            true => sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
-                .fetch_one(&self.pool)
-                .await
-                .map_err(StoreError::doing("asking which migrations are applied"))?,
+            true => {
+                sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+                    .fetch_one(&self.pool)
+                    .await
+                    .map_err(StoreError::doing("asking which migrations are applied"))?
+            }
             false => 0,
         };
-        if found == newest { Ok(()) } else { Err(StoreError::NotMigrated { found, wanted: newest }) }
+        if found == newest {
+            Ok(())
+        } else {
+            Err(StoreError::NotMigrated {
+                found,
+                wanted: newest,
+            })
+        }
     }
 
     pub async fn ensure_partitions(&self) -> Result<(), StoreError> {
@@ -103,7 +125,10 @@ impl Store {
     }
 
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.pool).await.map_err(StoreError::doing("asking for a sign of life"))?;
+        sqlx::query("select 1")
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::doing("asking for a sign of life"))?;
         Ok(())
     }
 

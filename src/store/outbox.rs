@@ -154,13 +154,20 @@ fn outgoing(row: Row) -> Outgoing {
             traceparent: row.traceparent,
             body: row.body.unwrap_or_default(),
         };
-        return Outgoing { id: row.id, body: OutgoingBody::Rejected(Box::new(message)) };
+        return Outgoing {
+            id: row.id,
+            body: OutgoingBody::Rejected(Box::new(message)),
+        };
     }
     let mut detail = match row.detail {
         Some(Value::Object(detail)) => detail,
         _ => Map::new(),
     };
-    for (name, value) in [("reason", row.reason), ("field", row.field), ("detail", row.rejected_detail)] {
+    for (name, value) in [
+        ("reason", row.reason),
+        ("field", row.field),
+        ("detail", row.rejected_detail),
+    ] {
         if let Some(value) = value {
             detail.insert(name.into(), value.into());
         }
@@ -185,5 +192,8 @@ fn outgoing(row: Row) -> Outgoing {
         plan: row.plan.map(PlanHash),
         detail,
     };
-    Outgoing { id: row.id, body: OutgoingBody::Event(Box::new(announcement)) }
+    Outgoing {
+        id: row.id,
+        body: OutgoingBody::Event(Box::new(announcement)),
+    }
 }

@@ -28,7 +28,11 @@ impl Store {
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::doing("keeping a plan"))?;
-        Ok(StoredPlan { id, hash, plan: plan.clone() })
+        Ok(StoredPlan {
+            id,
+            hash,
+            plan: plan.clone(),
+        })
     }
 
     /// All versions that are newer than `after`. One that this release cannot read is named and left out: its
@@ -45,8 +49,15 @@ impl Store {
         let mut unreadable = Vec::new();
         for (id, hash, canonical) in rows {
             match crate::plan::from_canonical(&canonical) {
-                Ok(plan) => plans.push(StoredPlan { id, hash: PlanHash(hash), plan }),
-                Err(error) => unreadable.push(StoreError::Plan { hash, why: error.to_string() }),
+                Ok(plan) => plans.push(StoredPlan {
+                    id,
+                    hash: PlanHash(hash),
+                    plan,
+                }),
+                Err(error) => unreadable.push(StoreError::Plan {
+                    hash,
+                    why: error.to_string(),
+                }),
             }
         }
         Ok((plans, unreadable))
@@ -54,10 +65,12 @@ impl Store {
 
     /// Was there ever a plan for this type?
     pub async fn type_is_known(&self, kind: &TargetType) -> Result<bool, StoreError> {
-        sqlx::query_scalar("/* type_is_known */ select exists (select from sexton.plans where target_type = $1)")
-            .bind(kind.as_str())
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::doing("asking whether a type is known"))
+        sqlx::query_scalar(
+            "/* type_is_known */ select exists (select from sexton.plans where target_type = $1)",
+        )
+        .bind(kind.as_str())
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("asking whether a type is known"))
     }
 }

@@ -39,15 +39,20 @@ impl Settings {
     /// One sentence that names the key, what was found and what is wanted.
     pub fn check(&self) -> Result<(), String> {
         if self.url.expose_secret().is_empty() {
-            return Err("store.url: found nothing; wanted postgres://user:password@host:port/database, \
+            return Err(
+                "store.url: found nothing; wanted postgres://user:password@host:port/database, \
                         or the environment variable DATABASE_URL"
-                .into());
+                    .into(),
+            );
         }
         if !(1..=64).contains(&self.lanes) {
             return Err(format!("store.lanes: found {}; wanted 1 to 64", self.lanes));
         }
         if self.pool_max < 2 {
-            return Err(format!("store.pool_max: found {}; wanted 2 or more", self.pool_max));
+            return Err(format!(
+                "store.pool_max: found {}; wanted 2 or more",
+                self.pool_max
+            ));
         }
         if self.lease < Duration::from_secs(2) {
             return Err(format!("store.lease: found {:?}; wanted 2s or more", self.lease));

@@ -36,6 +36,8 @@ impl Store {
                 _ => tokio::task::yield_now().await,
             }
         }
-        Err(StoreError::Busy { what: "signalling a deletion that keeps changing hands" })
+        Err(StoreError::Busy {
+            what: "signalling a deletion that keeps changing hands",
+        })
     }
 }

@@ -44,24 +44,35 @@ impl Slots {
                 open.entry(&candidate.request.target).or_insert(candidate);
             }
         }
-        let mut slots = Slots { won: HashMap::new(), views: HashMap::new() };
+        let mut slots = Slots {
+            won: HashMap::new(),
+            views: HashMap::new(),
+        };
         for _ in 0..TRIES_MAX {
             if !open.is_empty() {
                 let won = insert(tx, lane, now, open.values().copied()).await?;
-                targets.retain(|target| !open.get(*target).is_some_and(|c| won.contains_key(&c.deletion_id)));
+                targets.retain(|target| {
+                    !open
+                        .get(*target)
+                        .is_some_and(|c| won.contains_key(&c.deletion_id))
+                });
                 open.retain(|_, candidate| !won.contains_key(&candidate.deletion_id));
                 slots.won.extend(won);
             }
             if !targets.is_empty() {
                 let found = lock_existing(tx, &targets).await?;
-                slots.views.extend(found.into_iter().map(|existing| (existing.target, existing.view)));
+                slots
+                    .views
+                    .extend(found.into_iter().map(|existing| (existing.target, existing.view)));
             }
             open.retain(|target, _| !slots.views.contains_key(*target));
             if open.is_empty() {
                 return Ok(slots);
             }
         }
-        Err(StoreError::Busy { what: "taking slots that keep changing hands" })
+        Err(StoreError::Busy {
+            what: "taking slots that keep changing hands",
+        })
     }
 
     /// This candidate's deletion got the slot.
@@ -71,7 +82,12 @@ impl Slots {
 
     /// From here on later requests of the batch see the slot taken. The generation, if the lane keeps the deletion.
     pub(super) fn begin(&mut self, candidate: &Candidate, fold_digest: [u8; 16]) -> Option<i64> {
-        let view = SlotView { deletion: candidate.deletion_id, fold_digest, unwinding: false, successor: None };
+        let view = SlotView {
+            deletion: candidate.deletion_id,
+            fold_digest,
+            unwinding: false,
+            successor: None,
+        };
         self.views.insert(candidate.request.target.clone(), view);
         self.won.get(&candidate.deletion_id).copied().flatten()
     }
@@ -94,7 +110,8 @@ async fn insert(
     open: impl Iterator<Item = &Candidate> + Clone,
 ) -> Result<HashMap<DeletionId, Option<i64>>, StoreError> {
     let text = |of: &dyn Fn(&Candidate) -> String| open.clone().map(of).collect::<Vec<_>>();
-    let kept = |candidate: &Candidate| candidate.keep && candidate.request.not_before.is_none_or(|at| at <= now);
+    let kept =
+        |candidate: &Candidate| candidate.keep && candidate.request.not_before.is_none_or(|at| at <= now);
     let rows: Vec<(Uuid, i64, bool)> = sqlx::query_as(
         "/* admit_slots */ insert into sexton.open_deletions
              (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at)
@@ -123,10 +140,16 @@ async fn insert(
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::doing("taking slots"))?;
-    Ok(rows.into_iter().map(|(id, generation, kept)| (DeletionId(id), kept.then_some(generation))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(id, generation, kept)| (DeletionId(id), kept.then_some(generation)))
+        .collect())
 }
 
-async fn lock_existing(tx: &mut PgConnection, targets: &HashSet<&Target>) -> Result<Vec<Existing>, StoreError> {
+async fn lock_existing(
+    tx: &mut PgConnection,
+    targets: &HashSet<&Target>,
+) -> Result<Vec<Existing>, StoreError> {
     let targets: Vec<&Target> = targets.iter().copied().collect();
     let rows: Vec<(i64, Uuid, Uuid, bool)> = sqlx::query_as(
         "/* admit_existing */ select i.place, d.id, d.fold, d.unwinding
@@ -166,7 +189,10 @@ async fn lock_existing(tx: &mut PgConnection, targets: &HashSet<&Target>) -> Res
                 unwinding,
                 successor: successors.get(&id).copied(),
             };
-            Some(Existing { target: (*target).clone(), view })
+            Some(Existing {
+                target: (*target).clone(),
+                view,
+            })
         })
         .collect())
 }

@@ -34,9 +34,13 @@ pub struct Waker {
 
 impl Store {
     pub async fn waker(&self) -> Result<Waker, StoreError> {
-        let mut listener =
-            PgListener::connect_with(&self.pool).await.map_err(StoreError::doing("listening for hints"))?;
-        listener.listen(CHANNEL).await.map_err(StoreError::doing("listening for hints"))?;
+        let mut listener = PgListener::connect_with(&self.pool)
+            .await
+            .map_err(StoreError::doing("listening for hints"))?;
+        listener
+            .listen(CHANNEL)
+            .await
+            .map_err(StoreError::doing("listening for hints"))?;
         Ok(Waker { listener })
     }
 }
