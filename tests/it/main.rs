@@ -6,6 +6,8 @@
 
 mod world;
 
+mod asyncapi;
+mod contract;
 mod plan_errors;
 mod plan_rules;
 mod plans;
