@@ -1,0 +1,72 @@
+//! The one place that reads a clock.
+//!
+//! Wall time comes from here so that rules stay pure (they are handed `now`), and lease time comes from a clock
+//! that also counts suspension: a laptop or VM that slept must not believe that its lease still stands.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+/// Wall time, for what is recorded and shown.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the wall clock"
+)]
+pub fn now() -> OffsetDateTime {
+    // Postgres keeps microseconds; a finer value would not survive the round trip and replay would differ.
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(now.nanosecond() / 1_000 * 1_000)
+        .unwrap_or(now)
+}
+
+/// A point on the clock that goes on while the machine sleeps. Only differences mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Boottime(Duration);
+
+impl Boottime {
+    pub fn now() -> Self {
+        #[cfg(target_os = "linux")]
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        // macOS counts suspension on its monotonic raw clock; elsewhere this is the closest thing there is.
+        #[cfg(not(target_os = "linux"))]
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        Boottime(Duration::new(
+            at.tv_sec.unsigned_abs(),
+            u32::try_from(at.tv_nsec).unwrap_or(0),
+        ))
+    }
+
+    pub fn plus(self, span: Duration) -> Self {
+        Boottime(self.0 + span)
+    }
+
+    /// What is left until this point; zero once it has passed.
+    pub fn left(self) -> Duration {
+        self.0.saturating_sub(Boottime::now().0)
+    }
+
+    pub fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn from_millis(millis: u64) -> Self {
+        Boottime(Duration::from_millis(millis))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_in_the_past_has_nothing_left_and_one_ahead_has() {
+        let now = Boottime::now();
+        assert_eq!(now.left(), Duration::ZERO);
+        assert!(now.plus(Duration::from_secs(60)).left() > Duration::from_secs(50));
+    }
+
+    #[test]
+    fn wall_time_is_cut_to_what_postgres_keeps() {
+        assert_eq!(now().nanosecond() % 1_000, 0);
+    }
+}

@@ -1,0 +1,236 @@
+//! A request, once it is known to be well formed; and how one that is not is turned away.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use super::{Key, Target, TraceContext};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Delete,
+    Restore,
+    Cancel,
+    /// From Sexton's own principal only.
+    Purge,
+}
+
+impl Action {
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Delete => "delete",
+            Action::Restore => "restore",
+            Action::Cancel => "cancel",
+            Action::Purge => "purge",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Action::Delete, Action::Restore, Action::Cancel, Action::Purge]
+            .into_iter()
+            .find(|a| a.word() == word)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub action: Action,
+    pub target: Target,
+    /// `key`, else the AMQP `message_id`.
+    pub key: Option<Key>,
+    pub batch: Option<String>,
+    pub requested_by: Option<String>,
+    pub reason: Option<String>,
+    pub not_before: Option<OffsetDateTime>,
+    pub deadline: Option<OffsetDateTime>,
+    pub params: Map<String, Value>,
+    pub envelope: Envelope,
+}
+
+/// What came around the body and goes back with the outcome.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Envelope {
+    pub message_id: Option<String>,
+    pub correlation_id: Option<String>,
+    pub trace: TraceContext,
+}
+
+impl Request {
+    /// What "the same request" means under one key: all that changes what would be done, in a form that does not
+    /// depend on the order of fields. The envelope is left out, since a publisher's retry has a new one.
+    pub fn digest(&self) -> [u8; 16] {
+        let canonical = serde_json::json!([
+            self.action.word(),
+            self.target.kind.as_str(),
+            self.target.id.as_str(),
+            self.target.tenant.as_str(),
+            self.batch,
+            self.requested_by,
+            self.reason,
+            self.not_before
+                .map(OffsetDateTime::unix_timestamp_nanos)
+                .map(|at| at.to_string()),
+            self.deadline
+                .map(OffsetDateTime::unix_timestamp_nanos)
+                .map(|at| at.to_string()),
+            sorted(&self.params),
+        ]);
+        half_sha256(&[canonical.to_string().as_bytes()])
+    }
+
+    /// The key scoped by its tenant, at the size at which an index likes it.
+    pub fn key_digest(&self) -> Option<[u8; 16]> {
+        let key = self.key.as_ref()?;
+        Some(half_sha256(&[
+            self.target.tenant.as_str().as_bytes(),
+            b"\0",
+            key.as_str().as_bytes(),
+        ]))
+    }
+
+    /// Equal action and params: such a request may fold into an open deletion of the same target.
+    pub fn fold_digest(&self) -> [u8; 16] {
+        half_sha256(&[
+            self.action.word().as_bytes(),
+            b"\0",
+            sorted(&self.params).to_string().as_bytes(),
+        ])
+    }
+}
+
+/// Half of SHA-256: 128 bits keep an accidental or made collision out of reach, at half the index size.
+fn half_sha256(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    half
+}
+
+fn sorted(map: &Map<String, Value>) -> Value {
+    fn sort(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let mut pairs: Vec<_> = map.iter().collect();
+                pairs.sort_by(|a, b| a.0.cmp(b.0));
+                Value::Array(
+                    pairs
+                        .into_iter()
+                        .map(|(k, v)| Value::Array(vec![k.clone().into(), sort(v)]))
+                        .collect(),
+                )
+            }
+            Value::Array(all) => Value::Array(all.iter().map(sort).collect()),
+            plain => plain.clone(),
+        }
+    }
+    sort(&Value::Object(map.clone()))
+}
+
+/// Why a request was turned away. A closed list: it stands in headers, metrics and the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectionReason {
+    NotJson,
+    WrongShape,
+    UnknownType,
+    NoPlan,
+    TooLarge,
+    UnknownVersion,
+    KeyConflict,
+    /// A restorable type without a key: a late redelivery would delete what was restored.
+    KeyMissing,
+    /// Another request that differs already waits for this target.
+    SlotTaken,
+    /// Cancel or restore, and there is nothing that it could apply to.
+    NothingToDo,
+    /// An action that this principal or this plan does not have.
+    NotAllowed,
+}
+
+impl RejectionReason {
+    pub const ALL: [RejectionReason; 11] = [
+        RejectionReason::NotJson,
+        RejectionReason::WrongShape,
+        RejectionReason::UnknownType,
+        RejectionReason::NoPlan,
+        RejectionReason::TooLarge,
+        RejectionReason::UnknownVersion,
+        RejectionReason::KeyConflict,
+        RejectionReason::KeyMissing,
+        RejectionReason::SlotTaken,
+        RejectionReason::NothingToDo,
+        RejectionReason::NotAllowed,
+    ];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            RejectionReason::NotJson => "not_json",
+            RejectionReason::WrongShape => "wrong_shape",
+            RejectionReason::UnknownType => "unknown_type",
+            RejectionReason::NoPlan => "no_plan",
+            RejectionReason::TooLarge => "too_large",
+            RejectionReason::UnknownVersion => "unknown_version",
+            RejectionReason::KeyConflict => "key_conflict",
+            RejectionReason::KeyMissing => "key_missing",
+            RejectionReason::SlotTaken => "slot_taken",
+            RejectionReason::NothingToDo => "nothing_to_do",
+            RejectionReason::NotAllowed => "not_allowed",
+        }
+    }
+}
+
+/// One clear error: what was found, where, what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub reason: RejectionReason,
+    /// A JSON pointer like `/target/id`, or empty for the whole body.
+    pub field: String,
+    /// What was found and what is wanted; never the content itself.
+    pub detail: String,
+    /// As much of the address as could be read, for the event.
+    pub tenant: Option<String>,
+    pub target_type: Option<String>,
+    pub key: Option<String>,
+}
+
+impl Rejection {
+    pub fn new(reason: RejectionReason, field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Rejection {
+            reason,
+            field: field.into(),
+            detail: detail.into(),
+            tenant: None,
+            target_type: None,
+            key: None,
+        }
+    }
+
+    /// A well-formed request that the rules turn away.
+    pub fn of(request: &Request, reason: RejectionReason, field: &str, detail: impl Into<String>) -> Self {
+        Rejection {
+            tenant: Some(request.target.tenant.as_str().to_owned()),
+            target_type: Some(request.target.kind.as_str().to_owned()),
+            key: request.key.as_ref().map(|key| key.as_str().to_owned()),
+            ..Rejection::new(reason, field, detail)
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = if self.field.is_empty() {
+            "the body"
+        } else {
+            &self.field
+        };
+        write!(f, "{} at {at}: {}", self.reason.word(), self.detail)
+    }
+}

@@ -1,0 +1,227 @@
+//! What an attempt may say. Nothing else exists; what a connector cannot tell is `Unknown`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A reason is for a person at three in the morning, not a dump; longer ones are cut.
+pub const WHY_MAX_CHARS: usize = 300;
+
+/// Times are relative: whoever says a verdict has no clock; the engine turns them into points in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Verdict {
+    /// The effect took place, now or in an earlier attempt of ours. `proof` is what shows it (counts, checksums).
+    Done {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<Value>,
+    },
+    /// There was nothing left to do, shown by evidence that could have shown the opposite.
+    AlreadyGone,
+    /// The step's `when` is false.
+    Skipped,
+    /// Not this time; a new attempt may do it.
+    Again {
+        why: String,
+        #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+        not_before: Option<Duration>,
+    },
+    /// The other side asked for patience; spends no attempt.
+    Throttled {
+        #[serde(with = "humantime_serde")]
+        retry_after: Duration,
+    },
+    /// Under way at the other side, or done in part. `handle` is what the next look needs; it is kept.
+    Pending {
+        #[serde(with = "humantime_serde")]
+        look_again: Duration,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        handle: Option<Value>,
+    },
+    /// The effect may or may not have taken place.
+    Unknown { why: String },
+    /// No attempt will ever do it.
+    Failed { why: String },
+    /// Cannot go on until somebody does `unblock`.
+    Blocked { why: String, unblock: String },
+    /// A guard of the plan says no.
+    Refused { why: String },
+    /// Asked to stop before the effect began: nothing happened, nothing is spent.
+    Stopped,
+}
+
+impl Verdict {
+    pub fn done() -> Self {
+        Verdict::Done { proof: None }
+    }
+
+    pub fn again(why: impl Into<String>) -> Self {
+        Verdict::Again {
+            why: cut(why.into()),
+            not_before: None,
+        }
+    }
+
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Verdict::Unknown { why: cut(why.into()) }
+    }
+
+    pub fn failed(why: impl Into<String>) -> Self {
+        Verdict::Failed { why: cut(why.into()) }
+    }
+
+    pub fn blocked(why: impl Into<String>, unblock: impl Into<String>) -> Self {
+        Verdict::Blocked {
+            why: cut(why.into()),
+            unblock: cut(unblock.into()),
+        }
+    }
+
+    pub fn refused(why: impl Into<String>) -> Self {
+        Verdict::Refused { why: cut(why.into()) }
+    }
+
+    /// A word for logs, metrics and listings; a closed set.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verdict::Done { .. } => "done",
+            Verdict::AlreadyGone => "already_gone",
+            Verdict::Skipped => "skipped",
+            Verdict::Again { .. } => "again",
+            Verdict::Throttled { .. } => "throttled",
+            Verdict::Pending { .. } => "pending",
+            Verdict::Unknown { .. } => "unknown",
+            Verdict::Failed { .. } => "failed",
+            Verdict::Blocked { .. } => "blocked",
+            Verdict::Refused { .. } => "refused",
+            Verdict::Stopped => "stopped",
+        }
+    }
+
+    pub const WORDS: [&'static str; 11] = [
+        "done",
+        "already_gone",
+        "skipped",
+        "again",
+        "throttled",
+        "pending",
+        "unknown",
+        "failed",
+        "blocked",
+        "refused",
+        "stopped",
+    ];
+
+    /// Settles the step: it is never run again, except by an operator's word.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Verdict::Done { .. } | Verdict::AlreadyGone | Verdict::Skipped | Verdict::Refused { .. }
+        )
+    }
+
+    pub fn spends_attempt(&self) -> bool {
+        matches!(
+            self,
+            Verdict::Again { .. }
+                | Verdict::Unknown { .. }
+                | Verdict::Failed { .. }
+                | Verdict::Blocked { .. }
+        )
+    }
+
+    /// The attempt provably changed nothing.
+    pub fn proves_no_effect(&self) -> bool {
+        matches!(
+            self,
+            Verdict::AlreadyGone
+                | Verdict::Skipped
+                | Verdict::Throttled { .. }
+                | Verdict::Refused { .. }
+                | Verdict::Stopped
+        )
+    }
+
+    /// How the breaker of a system counts it: `Some(true)` is trouble at the other side, `None` says nothing.
+    pub fn is_trouble(&self) -> Option<bool> {
+        match self {
+            Verdict::Done { .. }
+            | Verdict::AlreadyGone
+            | Verdict::Pending { .. }
+            | Verdict::Refused { .. } => Some(false),
+            Verdict::Again { .. } | Verdict::Unknown { .. } => Some(true),
+            _ => None,
+        }
+    }
+
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Verdict::Again { why, .. }
+            | Verdict::Unknown { why }
+            | Verdict::Failed { why }
+            | Verdict::Blocked { why, .. }
+            | Verdict::Refused { why } => Some(why),
+            _ => None,
+        }
+    }
+}
+
+fn cut(mut why: String) -> String {
+    if let Some((end, _)) = why.char_indices().nth(WHY_MAX_CHARS) {
+        why.truncate(end);
+        why.push('…');
+    }
+    // Postgres cannot keep a NUL, and a reason is one line.
+    if why.contains(char::is_control) {
+        why = why.replace(char::is_control, " ");
+    }
+    why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_bounded_line() {
+        let Verdict::Again { why, .. } = Verdict::again("a\n\0".repeat(500)) else {
+            panic!()
+        };
+        assert_eq!(why.chars().count(), WHY_MAX_CHARS + 1);
+        assert!(!why.contains(char::is_control));
+    }
+
+    #[test]
+    fn invariant_04_only_final_verdicts_settle_and_none_of_them_spends() {
+        let all = [
+            Verdict::done(),
+            Verdict::AlreadyGone,
+            Verdict::Skipped,
+            Verdict::again("x"),
+            Verdict::Throttled {
+                retry_after: Duration::from_secs(1),
+            },
+            Verdict::Pending {
+                look_again: Duration::from_secs(1),
+                handle: None,
+            },
+            Verdict::unknown("x"),
+            Verdict::failed("x"),
+            Verdict::blocked("x", "y"),
+            Verdict::refused("x"),
+            Verdict::Stopped,
+        ];
+        for (verdict, word) in all.iter().zip(Verdict::WORDS) {
+            assert_eq!(verdict.word(), word);
+            assert!(!(verdict.is_final() && verdict.spends_attempt()), "{word}");
+            let json = serde_json::to_value(verdict).expect("plain data");
+            assert_eq!(json["is"], word);
+            assert_eq!(
+                &serde_json::from_value::<Verdict>(json).expect("what was written is read"),
+                verdict
+            );
+        }
+        assert_eq!(all.iter().filter(|v| v.is_final()).count(), 4);
+    }
+}
