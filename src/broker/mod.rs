@@ -8,6 +8,7 @@
 mod browse;
 mod connection;
 mod error;
+mod flow;
 mod inlet;
 mod lane;
 mod ledger;

@@ -4,6 +4,8 @@
     reason = "a test that meets the unexpected shall stop there"
 )]
 
+mod amqp_wire;
 mod world;
 
+mod broker;
 mod services;
