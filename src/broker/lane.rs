@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,37 @@ pub(super) struct Lane {
     link: Link,
     tally: Arc<Tally>,
     open: Option<Open>,
-    forbidden: HashMap<String, (Instant, String)>,
+    forbidden: Arc<Forbidden>,
+}
+
+/// Exchanges that the broker does not let us write to, with its words. Shared by all lanes: each of them
+/// would otherwise lose a batch to learn it.
+#[derive(Default)]
+pub(super) struct Forbidden(Mutex<HashMap<String, (Instant, String)>>);
+
+impl Forbidden {
+    fn learn(&self, said: &str, messages: &[Message]) {
+        let named = messages
+            .iter()
+            .filter(|message| said.contains(&format!("'{}'", message.exchange)));
+        for message in named {
+            self.lock()
+                .insert(message.exchange.clone(), (Instant::now(), said.to_owned()));
+        }
+    }
+
+    fn forget_the_old(&self) {
+        self.lock()
+            .retain(|_, (since, _)| since.elapsed() < Duration::from_millis(FORBIDDEN_FOR_MS));
+    }
+
+    fn why(&self, exchange: &str) -> Option<String> {
+        self.lock().get(exchange).map(|(_, said)| said.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Open {
@@ -51,12 +81,12 @@ struct Open {
 }
 
 impl Lane {
-    pub(super) fn new(link: Link, tally: Arc<Tally>) -> Lane {
+    pub(super) fn new(link: Link, tally: Arc<Tally>, forbidden: Arc<Forbidden>) -> Lane {
         Lane {
             link,
             tally,
             open: None,
-            forbidden: HashMap::new(),
+            forbidden,
         }
     }
 
@@ -80,8 +110,7 @@ impl Lane {
     /// `None`: there is no way to the broker right now.
     async fn try_send(&mut self, messages: &[Message]) -> Option<Vec<PublishOutcome>> {
         let live = self.link.current()?;
-        self.forbidden
-            .retain(|_, (since, _)| since.elapsed() < Duration::from_millis(FORBIDDEN_FOR_MS));
+        self.forbidden.forget_the_old();
         if !self
             .open
             .as_ref()
@@ -94,8 +123,8 @@ impl Lane {
         let mut outcomes: Vec<Option<PublishOutcome>> = vec![None; messages.len()];
         let mut ready = Vec::with_capacity(messages.len());
         for (at, message) in messages.iter().enumerate() {
-            if let Some((_, why)) = self.forbidden.get(&message.exchange) {
-                outcomes[at] = Some(PublishOutcome::Refused(why.clone()));
+            if let Some(why) = self.forbidden.why(&message.exchange) {
+                outcomes[at] = Some(PublishOutcome::Refused(why));
                 continue;
             }
             match open.prepare(&live, message).await? {
@@ -110,13 +139,7 @@ impl Lane {
         }
         let (mut answers, closed_by) = write_and_wait(&open.channel, ready).await;
         if let Some((FORBIDDEN, said)) = closed_by {
-            for message in messages
-                .iter()
-                .filter(|message| said.contains(&format!("'{}'", message.exchange)))
-            {
-                self.forbidden
-                    .insert(message.exchange.clone(), (Instant::now(), said.clone()));
-            }
+            self.forbidden.learn(&said, messages);
         }
 
         let mut diverted = Vec::new();

@@ -298,6 +298,125 @@ async fn a_message_that_amqp_cannot_carry_is_refused_alone() {
 }
 
 #[tokio::test]
+async fn an_exchange_that_may_not_be_written_to_is_learned_and_costs_the_others_nothing_more() {
+    let world = World::new().await;
+    let broker = broker(&world.amqp_url).await;
+    let foreign = foreign(&world.amqp_url).await;
+    let options = lapin::options::ExchangeDeclareOptions::default();
+    foreign
+        .exchange_declare(
+            "secret".into(),
+            lapin::ExchangeKind::Fanout,
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .expect("an exchange");
+    forbid_writing_to_secret(&world).await;
+    let outlet = broker.outlet();
+    outlet.ready().await;
+    let round = || {
+        let mut messages: Vec<Message> = (0..20).map(|n| request(&n.to_string())).collect();
+        messages.insert(
+            10,
+            Message {
+                exchange: "secret".into(),
+                ..request("s")
+            },
+        );
+        messages
+    };
+    // The first batch may be lost to the lesson, and the connection with it.
+    in_time("the lesson", async {
+        while outlet.publish_all(round()).await[10] == PublishOutcome::Lost {
+            outlet.ready().await;
+        }
+    })
+    .await;
+    let mut outcomes = outlet.publish_all(round()).await;
+    let secret = outcomes.remove(10);
+    assert!(
+        matches!(&secret, PublishOutcome::Refused(why) if why.contains("'secret'")),
+        "{secret:?}"
+    );
+    assert_eq!(outcomes, vec![PublishOutcome::Confirmed; 20]);
+}
+
+/// The rights of this vhost only; the user is everybody's.
+async fn forbid_writing_to_secret(world: &World) {
+    let amqp = reqwest::Url::parse(&world.amqp_url).unwrap();
+    let user = if amqp.username().is_empty() {
+        "guest"
+    } else {
+        amqp.username()
+    };
+    let path = format!("api/permissions{}/{user}", amqp.path());
+    let url = reqwest::Url::parse(&world.urls.management_url)
+        .unwrap()
+        .join(&path)
+        .unwrap();
+    let rights = r#"{"configure": ".*", "write": "^(?!secret).*$", "read": ".*"}"#;
+    let answer = reqwest::Client::new()
+        .put(url)
+        .body(rights)
+        .send()
+        .await
+        .expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+#[tokio::test]
+async fn what_a_consumer_refuses_for_good_lands_among_the_rejected() {
+    let world = World::new().await;
+    let broker = broker(&world.amqp_url).await;
+    send(&broker, &["1"]).await;
+    let foreign = foreign(&world.amqp_url).await;
+    let got = in_time("a message", async {
+        loop {
+            let options = lapin::options::BasicGetOptions { no_ack: false };
+            if let Some(got) = foreign
+                .basic_get(REQUESTS_QUEUE.into(), options)
+                .await
+                .expect("an answer")
+            {
+                return got;
+            }
+        }
+    })
+    .await;
+    // The same way out as for a message that is over the delivery limit.
+    let refusal = lapin::options::BasicRejectOptions { requeue: false };
+    assert!(got.reject(refusal).await.expect("sent"));
+    until_ready(&broker, REJECTED_QUEUE, 1).await;
+    let seen = broker
+        .desk()
+        .await
+        .expect("a desk")
+        .peek(REJECTED_QUEUE, 1)
+        .await
+        .expect("a look");
+    assert_eq!(seen[0].message_id.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_in_time() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let silent = BrokerSettings {
+        connect_timeout: Duration::from_millis(100),
+        ..settings(&format!("amqp://127.0.0.1:{port}/%2f"))
+    };
+    let opening = Broker::open(silent, CancellationToken::new());
+    let error = in_time("an answer", opening).await.err().expect("nobody answers");
+    assert_eq!(
+        error.to_string(),
+        format!("the broker at 127.0.0.1:{port} did not finish the handshake within 100 ms")
+    );
+}
+
+#[tokio::test]
 async fn a_delivery_carries_what_was_sent() {
     let world = World::new().await;
     let broker = broker(&world.amqp_url).await;
