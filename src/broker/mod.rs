@@ -12,6 +12,7 @@ mod flow;
 mod inlet;
 mod lane;
 mod ledger;
+mod letters;
 mod listen;
 mod message;
 mod outlet;
