@@ -30,7 +30,10 @@ pub(crate) struct Wire {
     say: broadcast::Sender<Word>,
     open: watch::Sender<bool>,
     consuming_on: Arc<AtomicU16>,
+    /// All that were ever made.
     pub(crate) connections: Arc<AtomicUsize>,
+    /// Those that still stand.
+    pub(crate) standing: Arc<AtomicUsize>,
 }
 
 impl Wire {
@@ -48,12 +51,14 @@ impl Wire {
         let (open, is_open) = watch::channel(true);
         let consuming_on = Arc::new(AtomicU16::new(0));
         let connections = Arc::new(AtomicUsize::new(0));
+        let standing = Arc::new(AtomicUsize::new(0));
         let wire = Wire {
             url: url.into(),
             say: say.clone(),
             open,
             consuming_on: consuming_on.clone(),
             connections: connections.clone(),
+            standing: standing.clone(),
         };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -64,7 +69,13 @@ impl Wire {
                     continue;
                 };
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(carry(client, server, say.subscribe(), consuming_on.clone()));
+                standing.fetch_add(1, Ordering::SeqCst);
+                let carried = carry(client, server, say.subscribe(), consuming_on.clone());
+                let standing = standing.clone();
+                tokio::spawn(async move {
+                    carried.await;
+                    standing.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         wire

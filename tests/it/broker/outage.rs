@@ -151,6 +151,30 @@ async fn a_broker_outage_loses_nothing_that_was_confirmed() {
     services.stop().await.expect("stopped");
 }
 
+#[tokio::test]
+async fn what_nobody_uses_any_more_closes_its_connection() {
+    let said = Said::listen();
+    let world = World::new().await;
+    let wire = Wire::to(&world.amqp_url).await;
+    let broker = broker(&wire.url).await;
+    let outlet = broker.outlet();
+    assert!(outlet.ready().await);
+    let mut inlet = broker.inlet(CancellationToken::new());
+    assert_eq!(outlet.publish(request("1")).await, PublishOutcome::Confirmed);
+    let (mut batches, _) = gather(&mut inlet, 1).await;
+    assert_eq!(batches.remove(0).ack().await, Acked::Sent);
+    inlet.close().await;
+    drop(outlet);
+    in_time("the end of both connections", async {
+        while wire.standing.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(broker.reach().connected, "nothing that is wanted is missing");
+    assert_eq!(said.lines(), Vec::<String>::new());
+}
+
 /// What the broker folder says on the log of this thread, on which all of a test's tasks run.
 struct Said {
     lines: Arc<Mutex<Vec<String>>>,
