@@ -47,6 +47,13 @@ pub enum Entry {
         )]
         due: Option<OffsetDateTime>,
     },
+    /// The worker was told to stop in the middle of the attempt: its outcome is unknown, and that is nobody's fault.
+    Interrupted {
+        step: StepNumber,
+        #[serde(skip_serializing_if = "Aim::is_do", default)]
+        aim: Aim,
+        attempt: u32,
+    },
     /// A person's or policy's word was taken in; `heeded` is false when it came too late to matter.
     Signalled {
         id: i64,
@@ -83,6 +90,7 @@ impl Entry {
             Entry::Looked { .. } => "looked",
             Entry::Intent { .. } => "intent",
             Entry::Verdict { .. } => "verdict",
+            Entry::Interrupted { .. } => "interrupted",
             Entry::Signalled { .. } => "signalled",
             Entry::Turned { .. } => "turned",
             Entry::Orphaned { .. } => "orphaned",

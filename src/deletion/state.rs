@@ -61,6 +61,8 @@ pub struct Track {
     pub spent: u32,
     /// Starts in a row whose worker was lost before it could say how they went.
     pub lost: u32,
+    /// The open start was cut short by a stop that was asked for; it does not count as lost.
+    pub excused: bool,
     /// An effect may have taken place.
     pub touched: bool,
     pub settled: Option<Settled>,
@@ -142,6 +144,14 @@ impl State {
             }
             // A verdict is a fact and is always taken, also for an attempt that was open when the saga turned.
             (Phase::Forward | Phase::Unwinding(_), Entry::Verdict { .. }) => self.conclude(entry),
+            (Phase::Forward | Phase::Unwinding(_), Entry::Interrupted { step, aim, attempt }) => {
+                let error = self.mismatch(entry);
+                let track = self
+                    .track_mut(*step, *aim)
+                    .filter(|track| track.open && track.attempt == *attempt);
+                track.ok_or(error)?.excused = true;
+                Ok(())
+            }
             (Phase::Forward | Phase::Unwinding(_), Entry::Signalled { id, signal, heeded }) => {
                 self.signals.push(*id);
                 if *heeded {
@@ -248,9 +258,15 @@ impl State {
             return Err(error);
         }
         track.attempt = *attempt;
-        track.open = false;
+        // What is unknown stays open: it is looked at before anything else may happen.
+        track.open = needs_intent && matches!(verdict, Verdict::Unknown { .. });
         track.due = *due;
-        track.lost = if *found_out { track.lost + 1 } else { 0 };
+        track.lost = if *found_out {
+            track.lost + u32::from(!track.excused)
+        } else {
+            0
+        };
+        track.excused = false;
         if verdict.spends_attempt() {
             track.spent += 1;
         }

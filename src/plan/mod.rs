@@ -12,6 +12,35 @@ use serde_json::Value;
 
 use crate::deletion::TargetType;
 
+mod parse;
+pub use parse::{parse_plan, parse_plan_for};
+mod parse_step;
+mod source;
+pub use source::{Part, PlanError, PlanErrors};
+
+mod sql;
+pub use sql::BadSql;
+mod template;
+mod tokens;
+pub use template::{BadTemplate, CannotRender};
+mod condition;
+pub use condition::CannotTell;
+mod params;
+
+mod check;
+pub use check::{
+    ATTEMPTS_MAX, CHUNK_MAX_ROWS, Problem, Problems, STEPS_MAX, SystemKind, Systems, TIMEOUT_MAX, check,
+};
+mod check_names;
+mod columns;
+
+mod canonical;
+pub use canonical::{BadCanonical, CANONICAL_VERSION, canonical, from_canonical};
+mod compatible;
+pub use compatible::{Incompatible, compatible};
+mod show;
+pub use show::show;
+
 /// Facts, params and built-in names that statements and templates may use, by name.
 pub type Values = BTreeMap<String, Value>;
 

@@ -8,4 +8,7 @@ mod amqp_wire;
 mod world;
 
 mod broker;
+mod plan_errors;
+mod plan_rules;
+mod plans;
 mod services;

@@ -1,0 +1,120 @@
+//! What a request may say beyond its target, checked at admission against what the plan declares.
+
+use serde_json::{Map, Value};
+
+use super::condition::kind;
+use super::{Param, ParamKind, Plan, Values};
+
+impl Plan {
+    /// The field is a JSON pointer into the request; the detail never repeats what was sent.
+    pub fn check_params(&self, given: &Map<String, Value>) -> Result<(), (String, String)> {
+        for (name, value) in given {
+            let field = || format!("/params/{}", name.replace('~', "~0").replace('/', "~1"));
+            let Some(param) = self.params.get(name) else {
+                let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
+                let wanted = match known.as_slice() {
+                    [] => "no params at all".to_owned(),
+                    known => format!("only {}", known.join(", ")),
+                };
+                return Err((field(), format!("not a param of this type; wanted {wanted}")));
+            };
+            param.check(value).map_err(|detail| (field(), detail))?;
+        }
+        match self
+            .params
+            .iter()
+            .find(|(name, param)| param.required && !given.contains_key(*name))
+        {
+            Some((name, param)) => Err((
+                format!("/params/{name}"),
+                format!("missing; wanted {}", param.kind.wanted()),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The params as statements and conditions see them: one that may be left out and was, is null.
+    pub fn param_values(&self, given: &Map<String, Value>) -> Values {
+        let value = |name: &String| given.get(name).cloned().unwrap_or(Value::Null);
+        self.params
+            .keys()
+            .map(|name| (name.clone(), value(name)))
+            .collect()
+    }
+}
+
+impl Param {
+    fn check(&self, value: &Value) -> Result<(), String> {
+        match (self.kind, value) {
+            (_, Value::Null) if !self.required => Ok(()),
+            (ParamKind::Text, Value::String(text)) if text.contains('\0') => {
+                Err("a text with a NUL character; wanted a text without".to_owned())
+            }
+            (ParamKind::Text, Value::String(_)) | (ParamKind::Boolean, Value::Bool(_)) => Ok(()),
+            (ParamKind::Integer, Value::Number(number)) if number.as_i64().is_some() => Ok(()),
+            (wanted, found) => Err(format!("{}; wanted {}", kind(found), wanted.wanted())),
+        }
+    }
+}
+
+impl ParamKind {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            ParamKind::Text => "text",
+            ParamKind::Integer => "integer",
+            ParamKind::Boolean => "boolean",
+        }
+    }
+
+    fn wanted(self) -> &'static str {
+        match self {
+            ParamKind::Text => "a text",
+            ParamKind::Integer => "a whole number of 64 bits",
+            ParamKind::Boolean => "true or false",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse_plan;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn what_is_not_declared_missing_or_of_another_kind_is_named_without_its_content() {
+        let plan = "target = \"a\"\non = \"db\"\nsql = \"delete from t where id = :id and a = :owner\"\n\
+                    [params]\nowner = \"text\"\ncount = \"integer?\"\nforce = \"boolean?\"\n";
+        let plan = parse_plan(plan, "a.toml").expect("a plan");
+        let check = |params: Value| plan.check_params(params.as_object().expect("an object"));
+        let wrong = |field: &str, detail: &str| Err((field.to_owned(), detail.to_owned()));
+        assert_eq!(check(json!({"owner": "x"})), Ok(()));
+        assert_eq!(check(json!({"owner": "x", "count": -3, "force": null})), Ok(()));
+        assert_eq!(check(json!({})), wrong("/params/owner", "missing; wanted a text"));
+        assert_eq!(
+            check(json!({"owner": null})),
+            wrong("/params/owner", "null; wanted a text")
+        );
+        assert_eq!(
+            check(json!({"owner": "a\u{0}"})),
+            wrong(
+                "/params/owner",
+                "a text with a NUL character; wanted a text without"
+            )
+        );
+        assert_eq!(
+            check(json!({"owner": "x", "count": 1.5})),
+            wrong("/params/count", "a number; wanted a whole number of 64 bits")
+        );
+        assert_eq!(
+            check(json!({"owner": "x", "s/e": "secret"})),
+            wrong(
+                "/params/s~1e",
+                "not a param of this type; wanted only count, force, owner"
+            )
+        );
+        let given = json!({"owner": "x"});
+        let values = plan.param_values(given.as_object().expect("an object"));
+        assert_eq!(values.get("count"), Some(&Value::Null));
+        assert_eq!(values.get("owner"), Some(&json!("x")));
+    }
+}

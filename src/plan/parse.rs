@@ -1,0 +1,253 @@
+//! TOML text into a [`Plan`], or all that is wrong with it.
+//!
+//! The one place where a plan's text is read. What comes out has its shape and keeps the rules of [`super::check`],
+//! so nothing behind it has to ask again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::check::{Problem, Systems, check};
+use super::parse_step::{Defaults, small_step, step};
+use super::source::{Part, PlanErrors, Section, Source, one_of};
+use super::tokens::is_bind_name;
+use super::{Deadline, Lookup, LookupNone, Overdue, Param, ParamKind, Plan, Retry, Step, StepKind};
+use crate::deletion::TargetType;
+
+/// Long enough for a statement that waits for a lock or a service that thinks; below the lease by far.
+pub(super) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+/// With the delays below: about half an hour of trouble at the other side, then a person looks.
+pub(super) const RETRY_DEFAULT: Retry = Retry {
+    attempts: 20,
+    // Soon, since most trouble is a lost connection.
+    base: Duration::from_secs(1),
+    // No system in long trouble is asked more often, and none that recovers waits for longer.
+    max: Duration::from_secs(300),
+};
+
+const TOP_KEYS: [&str; 10] = [
+    "target", "on", "params", "lookup", "step", "sql", "none", "timeout", "retry", "deadline",
+];
+
+/// Shape and rules, without knowing the settings.
+pub fn parse_plan(text: &str, file: &str) -> Result<Plan, PlanErrors> {
+    parse(text, file, None)
+}
+
+/// Also that the systems which the plan names exist and are of the right kind.
+pub fn parse_plan_for(text: &str, file: &str, systems: &Systems) -> Result<Plan, PlanErrors> {
+    parse(text, file, Some(systems))
+}
+
+fn parse(text: &str, file: &str, systems: Option<&Systems>) -> Result<Plan, PlanErrors> {
+    let (source, table) = Source::read(file, text)?;
+    let plan = read(&Section::top(&source, &table));
+    match plan {
+        Some(plan) if source.is_fine() => {
+            let problems = check(&plan, systems).err().map(|all| all.0).unwrap_or_default();
+            if problems.is_empty() {
+                return Ok(plan);
+            }
+            for problem in &problems {
+                locate(&source, problem);
+            }
+            Err(source.into_errors())
+        }
+        _ => Err(source.into_errors()),
+    }
+}
+
+/// What a step took from the top is wrong once, at the top.
+fn locate(source: &Source<'_>, problem: &Problem) {
+    let (part, line) = source.line_of(problem.part, &problem.key);
+    let label = if part == problem.part {
+        problem.label()
+    } else {
+        String::new()
+    };
+    source.error(line, &label, problem.text.as_str());
+}
+
+fn read(top: &Section<'_>) -> Option<Plan> {
+    top.only(&TOP_KEYS);
+    let target = target(top);
+    let timeout = top.duration("timeout").unwrap_or(TIMEOUT_DEFAULT);
+    let defaults = Defaults {
+        on: top.system("on"),
+        timeout,
+        retry: retry(top, &RETRY_DEFAULT),
+    };
+    let params = params(top);
+    let lookup = top
+        .get("lookup")
+        .and_then(|value| Section::part(top.source, value, Part::Lookup, "lookup"))
+        .map(|section| lookup(&section, &defaults));
+    let deadline = top
+        .table("deadline", "{ after = \"1h\", then = \"alert\" }")
+        .map(|section| deadline(&section));
+    let mut steps = steps(top, &defaults)?;
+    give_kinds(&mut steps);
+    Some(Plan {
+        target: target?,
+        params,
+        lookup: match lookup {
+            Some(found) => Some(found?),
+            None => None,
+        },
+        steps: steps.into_iter().map(|(step, _)| step).collect(),
+        deadline: match deadline {
+            Some(found) => Some(found?),
+            None => None,
+        },
+    })
+}
+
+fn target(top: &Section<'_>) -> Option<TargetType> {
+    const WANTED: &str = "a type like \"factory.computer\"";
+    if !top.has("target") {
+        top.missing("target", WANTED);
+    }
+    match TargetType::parse(top.text("target", WANTED)?) {
+        Ok(target) => Some(target),
+        Err(why) => {
+            top.error("target", format!("target is {why}"));
+            None
+        }
+    }
+}
+
+fn params(top: &Section<'_>) -> BTreeMap<String, Param> {
+    let Some(value) = top.get("params") else {
+        return BTreeMap::new();
+    };
+    let Some(section) = Section::part(top.source, value, Part::Params, "params") else {
+        return BTreeMap::new();
+    };
+    let kinds = [ParamKind::Text, ParamKind::Integer, ParamKind::Boolean];
+    let words: Vec<(String, Param)> = kinds
+        .into_iter()
+        .flat_map(|kind| [(kind, true), (kind, false)])
+        .map(|(kind, required)| {
+            let mark = if required { "" } else { "?" };
+            (format!("{}{mark}", kind.word()), Param { kind, required })
+        })
+        .collect();
+    let mut params = BTreeMap::new();
+    for name in section.keys() {
+        if !is_bind_name(name) {
+            section.error(
+                name,
+                format!("{name:?} cannot be written as :name; wanted a-z, 0-9 and _"),
+            );
+        }
+        let word = section.get(name).map(Spanned::get_ref);
+        let known = words
+            .iter()
+            .find(|(known, _)| word.and_then(DeValue::as_str) == Some(known));
+        match (known, word) {
+            (Some((_, param)), _) => drop(params.insert(name.to_owned(), param.clone())),
+            (None, Some(word)) => {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+                section.wrong(name, word, &format!("{} (a `?` may be left out)", one_of(&words)));
+            }
+            (None, None) => {}
+        }
+    }
+    params
+}
+
+fn lookup(section: &Section<'_>, defaults: &Defaults) -> Option<Lookup> {
+    section.only(&["sql", "on", "none", "timeout"]);
+    const NONE: [(&str, LookupNone); 3] = [
+        ("absent", LookupNone::Absent),
+        ("already_gone", LookupNone::AlreadyGone),
+        ("refused", LookupNone::Refused),
+    ];
+    if !section.has("sql") {
+        section.missing("sql", "a query for the one row that is the target");
+    }
+    let (on, sql) = (defaults.system(section, "on"), section.sql("sql"));
+    Some(Lookup {
+        none: section.choice("none", &NONE).unwrap_or(LookupNone::Absent),
+        timeout: section.duration("timeout").unwrap_or(defaults.timeout),
+        on: on?,
+        sql: sql?,
+    })
+}
+
+fn deadline(section: &Section<'_>) -> Option<Deadline> {
+    section.only(&["after", "then"]);
+    if !section.has("after") {
+        section.missing("after", "a time like \"1h\"");
+    }
+    let then = [("alert", Overdue::Alert), ("park", Overdue::Park)];
+    Some(Deadline {
+        then: section.choice("then", &then).unwrap_or(Overdue::Alert),
+        after: section.duration("after")?,
+    })
+}
+
+/// What is not said is as in `standard`.
+pub(super) fn retry(section: &Section<'_>, standard: &Retry) -> Retry {
+    let Some(retry) = section.table("retry", "{ attempts = 20, base = \"1s\", max = \"5m\" }") else {
+        return standard.clone();
+    };
+    retry.only(&["attempts", "base", "max"]);
+    Retry {
+        attempts: retry.whole("attempts").unwrap_or(standard.attempts),
+        base: retry.duration("base").unwrap_or(standard.base),
+        max: retry.duration("max").unwrap_or(standard.max),
+    }
+}
+
+/// The steps, each with whether it calls itself the pivot.
+fn steps(top: &Section<'_>, defaults: &Defaults) -> Option<Vec<(Step, bool)>> {
+    if top.has("sql") || !top.has("step") {
+        if top.has("step") {
+            top.error(
+                "sql",
+                "found both sql and [[step]]; wanted sql alone for a plan of one step",
+            );
+        }
+        return small_step(top, defaults).map(|step| vec![(step, false)]);
+    }
+    if top.has("none") {
+        top.error(
+            "none",
+            "none stands beside sql; wanted it in the step or the lookup that it is about",
+        );
+    }
+    let value = top.get("step")?.get_ref();
+    let Some(all) = value.as_array().filter(|all| !all.is_empty()) else {
+        top.wrong("step", value, "[[step]] tables");
+        return None;
+    };
+    let read = all.iter().enumerate().map(|(index, value)| {
+        let section = Section::part(
+            top.source,
+            value,
+            Part::Step(index),
+            &format!("step {}", index + 1),
+        )?;
+        step(&section, defaults)
+    });
+    // All are read before the first wrong one ends it.
+    read.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// A plan that says nothing: steps with an undo are compensable, the first without is the pivot.
+fn give_kinds(steps: &mut [(Step, bool)]) {
+    let said = steps.iter().position(|(_, pivot)| *pivot);
+    let pivot = said
+        .or_else(|| steps.iter().position(|(step, _)| step.undo.is_none()))
+        .unwrap_or(steps.len());
+    for (index, (step, says_pivot)) in steps.iter_mut().enumerate() {
+        step.kind = match index {
+            _ if *says_pivot || index == pivot => StepKind::Pivot,
+            _ if index < pivot => StepKind::Compensable,
+            _ => StepKind::Retriable,
+        };
+    }
+}
