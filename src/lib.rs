@@ -22,3 +22,7 @@ pub mod store;
 
 // Floor 3: work.
 pub mod engine;
+
+// Floor 4: doors.
+pub mod intake;
+pub mod relay;

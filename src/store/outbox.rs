@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::deletion::{
-    Action, Announcement, DeletionId, EventId, EventKind, PlanHash, RequestId, TraceContext,
+    Action, Announcement, DeletionId, EventId, EventKind, PlanHash, Rejection, RejectionReason, RequestId,
+    TraceContext, TurnedAway,
 };
 
 /// Whoever took a page publishes it within this, or somebody else does.
@@ -33,20 +34,10 @@ impl Outgoing {
 pub enum OutgoingBody {
     Event(Box<Announcement>),
     /// For `deletion.rejected`: the body as it came, the reason in headers.
-    Rejected(Box<RejectedMessage>),
-}
-
-#[derive(Clone, Debug)]
-pub struct RejectedMessage {
-    pub rejection: Uuid,
-    pub reason: String,
-    pub field: String,
-    pub detail: String,
-    pub message_id: Option<String>,
-    pub correlation_id: Option<String>,
-    pub content_type: Option<String>,
-    pub traceparent: Option<String>,
-    pub body: Vec<u8>,
+    Rejected {
+        rejection: Uuid,
+        message: Box<TurnedAway>,
+    },
 }
 
 #[derive(sqlx::FromRow)]
@@ -152,21 +143,29 @@ impl Store {
 
 fn outgoing(row: Row) -> Outgoing {
     if row.destination == "rejected" {
-        let message = RejectedMessage {
-            rejection: row.rejection_id.unwrap_or_default(),
-            reason: row.reason.unwrap_or_default(),
-            field: row.field.unwrap_or_default(),
-            detail: row.rejected_detail.unwrap_or_default(),
+        // A reason that this release does not know was written by a newer one; the body is what matters.
+        let reason = row
+            .reason
+            .as_deref()
+            .and_then(RejectionReason::parse)
+            .unwrap_or(RejectionReason::WrongShape);
+        let message = TurnedAway {
+            rejection: Rejection::new(
+                reason,
+                row.field.unwrap_or_default(),
+                row.rejected_detail.unwrap_or_default(),
+            ),
             message_id: row.message_id,
             correlation_id: row.correlation_id,
-            content_type: row.content_type,
             traceparent: row.traceparent,
-            body: row.body.unwrap_or_default(),
+            content_type: row.content_type,
+            body: row.body,
         };
-        return Outgoing {
-            id: row.id,
-            body: OutgoingBody::Rejected(Box::new(message)),
+        let body = OutgoingBody::Rejected {
+            rejection: row.rejection_id.unwrap_or_default(),
+            message: Box::new(message),
         };
+        return Outgoing { id: row.id, body };
     }
     let mut detail = match row.detail {
         Some(Value::Object(detail)) => detail,
