@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod crash;
 pub mod stopper;
+pub mod telemetry;
 
 // Floor 0: words.
 pub mod deletion;

@@ -9,3 +9,4 @@ mod world;
 mod asyncapi;
 mod contract;
 mod services;
+mod telemetry;
