@@ -1,11 +1,10 @@
 //! From the words of floor 0 to messages: an outcome event, and a request that was turned away.
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::message::{Headers, Message, Unrouted, Value};
 use super::topology::{EVENTS_EXCHANGE, REJECTED_QUEUE, UNHEARD_EXCHANGE};
-use crate::deletion::{Event, HEADER_FIELD, HEADER_REASON, HEADER_TRACEPARENT, HEADER_WHY, TurnedAway};
+use crate::deletion::{Event, HEADER_TRACEPARENT, RequestId, TurnedAway};
 
 impl Message {
     /// For whoever is bound; what nobody is bound to counts as sent and is kept, bounded, for a person to see.
@@ -28,18 +27,15 @@ impl Message {
     }
 
     /// The body as it came, the reason in headers: a person reads why, repairs, and sends it again.
-    pub fn rejected(turned_away: &TurnedAway, body: Bytes, id: Uuid) -> Message {
-        let mut headers = Headers::new();
-        let rejection = &turned_away.rejection;
-        for (name, text) in [
-            (HEADER_REASON, Some(rejection.reason.word())),
-            (HEADER_FIELD, Some(rejection.field.as_str())),
-            (HEADER_WHY, Some(rejection.detail.as_str())),
-            (HEADER_TRACEPARENT, turned_away.traceparent.as_deref()),
-        ] {
-            if let Some(text) = text {
-                headers.insert(name.to_owned(), Value::Text(text.to_owned()));
-            }
+    pub fn rejected(turned_away: &TurnedAway, body: Bytes, id: RequestId) -> Message {
+        let mut headers: Headers = turned_away
+            .rejection
+            .headers(id)
+            .into_iter()
+            .map(|(name, value)| (name, Value::Text(value)))
+            .collect();
+        if let Some(traceparent) = &turned_away.traceparent {
+            headers.insert(HEADER_TRACEPARENT.to_owned(), Value::Text(traceparent.clone()));
         }
         Message {
             exchange: String::new(),

@@ -205,14 +205,22 @@ pub struct EventTarget<'e> {
 pub struct EventDetail {
     /// Of `completed`: `deleted`, `already_gone` or `absent`.
     pub result: Option<String>,
-    /// Of `completed_with_orphans`: what could not be removed, by name.
-    pub orphans: Option<Vec<String>>,
+    /// Of `completed_with_orphans`: what could not be removed.
+    pub orphans: Option<Vec<EventOrphan>>,
     /// Of `parked`, `refused`, `rejected`: a sentence for a person.
     pub why: Option<String>,
     /// Of `rejected`: why, out of a closed list.
     pub reason: Option<super::RejectionReason>,
     /// Of `rejected`: where in the request, as a JSON pointer; empty for the whole.
     pub field: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Orphan")]
+pub struct EventOrphan {
+    /// The step of the plan that should have removed it; the first is 1.
+    pub step: super::StepNumber,
+    pub why: String,
 }
 
 impl RequestBody {

@@ -247,7 +247,7 @@ impl Intake {
         rejection: Rejection,
     ) -> Result<TurnedAway, Undecided> {
         let rejected = turned_away(&delivery, rejection, false);
-        let message = Message::rejected(&rejected, delivery.body, Uuid::now_v7());
+        let message = Message::rejected(&rejected, delivery.body, RequestId(Uuid::now_v7()));
         let outcome = self.outlet.publish(message).await;
         match outcome {
             PublishOutcome::Confirmed => Ok(rejected),

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::broker::{Message, Outlet, PublishOutcome};
 use crate::crash::{self, CrashPoint};
+use crate::deletion::RequestId;
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, OutgoingBody, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
@@ -107,7 +108,7 @@ impl Relay {
         let mut ids = Vec::with_capacity(page.len());
         let mut messages = Vec::with_capacity(page.len());
         for outgoing in page {
-            let (message, rejection) = message(outgoing.id, outgoing.body);
+            let (message, rejection) = message(outgoing.body);
             ids.push((outgoing.id, rejection));
             messages.push(message);
         }
@@ -150,7 +151,7 @@ impl Relay {
     }
 }
 
-fn message(id: Uuid, body: OutgoingBody) -> (Message, Option<Uuid>) {
+fn message(body: OutgoingBody) -> (Message, Option<Uuid>) {
     match body {
         OutgoingBody::Event(announcement) => (Message::event(announcement.compose()), None),
         OutgoingBody::Rejected {
@@ -158,7 +159,10 @@ fn message(id: Uuid, body: OutgoingBody) -> (Message, Option<Uuid>) {
             mut message,
         } => {
             let body = Bytes::from(message.body.take().unwrap_or_default());
-            (Message::rejected(&message, body, id), Some(rejection))
+            (
+                Message::rejected(&message, body, RequestId(rejection)),
+                Some(rejection),
+            )
         }
     }
 }

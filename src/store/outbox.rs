@@ -142,19 +142,15 @@ impl Store {
 }
 
 fn outgoing(row: Row) -> Outgoing {
-    if row.destination == "rejected" {
-        // A reason that this release does not know was written by a newer one; the body is what matters.
-        let reason = row
-            .reason
-            .as_deref()
-            .and_then(RejectionReason::parse)
-            .unwrap_or(RejectionReason::WrongShape);
+    let rejection = row.reason.as_deref().map(|word| {
+        // A reason that this release does not know was written by a newer one; the rest is what matters.
+        let reason = RejectionReason::parse(word).unwrap_or(RejectionReason::WrongShape);
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Rejection::new(reason, text(&row.field), text(&row.rejected_detail))
+    });
+    if let ("rejected", Some(rejection)) = (row.destination.as_str(), &rejection) {
         let message = TurnedAway {
-            rejection: Rejection::new(
-                reason,
-                row.field.unwrap_or_default(),
-                row.rejected_detail.unwrap_or_default(),
-            ),
+            rejection: rejection.clone(),
             message_id: row.message_id,
             correlation_id: row.correlation_id,
             traceparent: row.traceparent,
@@ -167,19 +163,11 @@ fn outgoing(row: Row) -> Outgoing {
         };
         return Outgoing { id: row.id, body };
     }
-    let mut detail = match row.detail {
-        Some(Value::Object(detail)) => detail,
+    let detail = match (row.detail, &rejection) {
+        (Some(Value::Object(detail)), _) => detail,
+        (_, Some(rejection)) => rejection.event_detail(),
         _ => Map::new(),
     };
-    for (name, value) in [
-        ("reason", row.reason),
-        ("field", row.field),
-        ("detail", row.rejected_detail),
-    ] {
-        if let Some(value) = value {
-            detail.insert(name.into(), value.into());
-        }
-    }
     let announcement = Announcement {
         event_id: EventId(row.id),
         // A word that this release does not know cannot have been written by it; `parked` makes a person look.

@@ -11,7 +11,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as Export};
 
-use super::Instruments;
+use super::settings::is_http_url;
+use super::{Instruments, TelemetryError};
 
 /// A receiver is near; one that takes longer than this is not one to wait for.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,10 +20,14 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const TRACES_PATH: &str = "/v1/traces";
 
 /// The settings' endpoint, else the one of the environment; nothing means that no trace is exported.
-pub(super) fn endpoint(settings: Option<&str>) -> Option<String> {
+pub(super) fn endpoint(settings: Option<&str>) -> Result<Option<String>, TelemetryError> {
     let from_environment = || std::env::var(opentelemetry_otlp::OTEL_EXPORTER_OTLP_ENDPOINT).ok();
-    let base = settings.map(str::to_owned).or_else(from_environment)?;
-    (!base.is_empty()).then(|| with_path(&base))
+    let base = settings.map(str::to_owned).or_else(from_environment);
+    match base.filter(|base| !base.is_empty()) {
+        None => Ok(None),
+        Some(base) if is_http_url(&base) => Ok(Some(with_path(&base))),
+        Some(_) => Err(TelemetryError::Endpoint),
+    }
 }
 
 fn with_path(base: &str) -> String {
@@ -107,6 +112,10 @@ mod tests {
         ] {
             assert_eq!(with_path(base), "http://h:4318/v1/traces");
         }
-        assert_eq!(endpoint(Some("")), None);
+        assert!(matches!(endpoint(Some("")), Ok(None)));
+        assert!(matches!(
+            endpoint(Some("http://user:hunter2@h")),
+            Err(TelemetryError::Endpoint)
+        ));
     }
 }

@@ -9,6 +9,7 @@
 //! | `sexton_requests_rejected_total` | `reason` | requests turned away |
 //! | `sexton_deletions_ended_total` | `end`, `result` | deletions that reached their end |
 //! | `sexton_deletions_overdue_total` | | deadlines that passed with the deletion still open |
+//! | `sexton_deletions_overdue_total` | | deadlines that passed with the deletion still open |
 //! | `sexton_deletions_parked_total` | | times a deletion came to need a person |
 //! | `sexton_deletions_open` | | admitted and not ended, also the waiting and the parked |
 //! | `sexton_deletions_in_flight` | | held by a lane of this process |
@@ -27,221 +28,19 @@
 //! | `sexton_spans_lost_total` | | spans that could not be exported |
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::labels::{Ended, Reason, Said, System, Transaction};
+use super::registered::Registered;
 use super::watched::Watched;
 use crate::deletion::{End, RejectionReason, Verdict};
 
-/// From a statement on this machine to the longest hard timeout that a step may have.
-const STEP_BUCKETS_S: [f64; 14] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0,
-];
-/// From a saga that never waits to one that waits for days.
-const SAGA_BUCKETS_S: [f64; 14] = [
-    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3_600.0, 21_600.0, 86_400.0,
-];
-/// From a commit without waiting to where the statement timeout cuts it off.
-const TRANSACTION_BUCKETS_S: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 10.0,
-];
-/// One record alone means no group commit at all.
-const BATCH_BUCKETS_RECORDS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
-
 /// A handle for whoever has something to count; cheap to clone, and silent about labels.
-#[derive(Clone)]
-pub struct Instruments(Arc<Inner>);
-
-struct Inner {
-    registry: Mutex<Registry>,
-    requests_admitted: Counter,
-    requests_copies: Counter,
-    requests_folded: Counter,
-    requests_rejected: Family<Reason, Counter>,
-    deletions_ended: Family<Ended, Counter>,
-    deletions_overdue: Counter,
-    deletions_parked: Counter,
-    deletions_open: Gauge,
-    deletions_in_flight: Gauge,
-    oldest_open_age: Gauge<f64, AtomicU64>,
-    saga_duration: Histogram,
-    steps: Family<Said, Counter>,
-    step_duration: Histogram,
-    batches_written: Counter,
-    batch_records: Histogram,
-    transaction_duration: Family<Transaction, Histogram, fn() -> Histogram>,
-    outbox_published: Counter,
-    outbox_unsent: Gauge,
-    lanes_lost: Counter,
-    broker_reconnects: Counter,
-    breaker_open: Family<System, Gauge>,
-    spans_lost: Counter,
-}
-
-impl Default for Instruments {
-    fn default() -> Self {
-        let inner = Inner {
-            registry: Mutex::new(Registry::with_prefix("sexton")),
-            requests_admitted: Counter::default(),
-            requests_copies: Counter::default(),
-            requests_folded: Counter::default(),
-            requests_rejected: Family::default(),
-            deletions_ended: Family::default(),
-            deletions_overdue: Counter::default(),
-            deletions_parked: Counter::default(),
-            deletions_open: Gauge::default(),
-            deletions_in_flight: Gauge::default(),
-            oldest_open_age: Gauge::default(),
-            saga_duration: Histogram::new(SAGA_BUCKETS_S),
-            steps: Family::default(),
-            step_duration: Histogram::new(STEP_BUCKETS_S),
-            batches_written: Counter::default(),
-            batch_records: Histogram::new(BATCH_BUCKETS_RECORDS),
-            transaction_duration: Family::new_with_constructor(|| Histogram::new(TRANSACTION_BUCKETS_S)),
-            outbox_published: Counter::default(),
-            outbox_unsent: Gauge::default(),
-            lanes_lost: Counter::default(),
-            broker_reconnects: Counter::default(),
-            breaker_open: Family::default(),
-            spans_lost: Counter::default(),
-        };
-        inner.register();
-        inner.begin_at_zero();
-        Instruments(Arc::new(inner))
-    }
-}
-
-impl Inner {
-    fn register(&self) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let r = &mut *registry;
-        let seconds = || Unit::Seconds;
-        r.register(
-            "requests_admitted",
-            "Requests that began a deletion or joined one",
-            self.requests_admitted.clone(),
-        );
-        r.register(
-            "requests_copies",
-            "Copies of a request that was known already",
-            self.requests_copies.clone(),
-        );
-        r.register(
-            "requests_folded",
-            "Of the admitted, those that joined an open deletion",
-            self.requests_folded.clone(),
-        );
-        r.register(
-            "requests_rejected",
-            "Requests turned away",
-            self.requests_rejected.clone(),
-        );
-        r.register(
-            "deletions_ended",
-            "Deletions that reached their end",
-            self.deletions_ended.clone(),
-        );
-        r.register(
-            "deletions_overdue",
-            "Deadlines that passed with the deletion still open",
-            self.deletions_overdue.clone(),
-        );
-        r.register(
-            "deletions_parked",
-            "Times a deletion came to need a person",
-            self.deletions_parked.clone(),
-        );
-        r.register(
-            "deletions_open",
-            "Admitted and not ended, also the waiting and the parked",
-            self.deletions_open.clone(),
-        );
-        r.register(
-            "deletions_in_flight",
-            "Held by a lane of this process",
-            self.deletions_in_flight.clone(),
-        );
-        r.register_with_unit(
-            "oldest_open_age",
-            "Since the oldest open deletion was admitted",
-            seconds(),
-            self.oldest_open_age.clone(),
-        );
-        r.register_with_unit(
-            "saga_duration",
-            "From admission to end, waits included",
-            seconds(),
-            self.saga_duration.clone(),
-        );
-        r.register("steps", "Attempts, by what they said", self.steps.clone());
-        r.register_with_unit(
-            "step_duration",
-            "One attempt, from its effect's begin to its verdict",
-            seconds(),
-            self.step_duration.clone(),
-        );
-        r.register(
-            "batches_written",
-            "Group commits of the journal",
-            self.batches_written.clone(),
-        );
-        r.register(
-            "batch_records",
-            "How many records shared one commit",
-            self.batch_records.clone(),
-        );
-        r.register_with_unit(
-            "transaction_duration",
-            "One transaction, commit included",
-            seconds(),
-            self.transaction_duration.clone(),
-        );
-        r.register(
-            "outbox_published",
-            "Events and rejected requests that the broker has confirmed",
-            self.outbox_published.clone(),
-        );
-        r.register(
-            "outbox_unsent",
-            "Rows that wait for their confirm",
-            self.outbox_unsent.clone(),
-        );
-        r.register(
-            "lanes_lost",
-            "Lanes that another worker took over",
-            self.lanes_lost.clone(),
-        );
-        r.register(
-            "broker_reconnects",
-            "Times a lost connection to the broker was made anew",
-            self.broker_reconnects.clone(),
-        );
-        r.register(
-            "breaker_open",
-            "1 while nothing is sent to a system in trouble",
-            self.breaker_open.clone(),
-        );
-        r.register(
-            "spans_lost",
-            "Spans that could not be exported",
-            self.spans_lost.clone(),
-        );
-    }
-
-    fn begin_at_zero(&self) {
-        Reason::all().for_each(|labels| drop(self.requests_rejected.get_or_create(&labels)));
-        Ended::all().for_each(|labels| drop(self.deletions_ended.get_or_create(&labels)));
-        Said::all().for_each(|labels| drop(self.steps.get_or_create(&labels)));
-    }
-}
+#[derive(Clone, Default)]
+pub struct Instruments(Arc<Registered>);
 
 impl Instruments {
     pub fn new() -> Self {
@@ -311,10 +110,6 @@ impl Instruments {
             .set(oldest.unwrap_or_default().as_secs_f64());
     }
 
-    pub fn deletions_in_flight(&self, deletions: usize) {
-        self.0.deletions_in_flight.set(gauge(deletions as u64));
-    }
-
     /// One deletion more or fewer that a lane carries.
     pub fn in_flight_changed(&self, by: i64) {
         self.0.deletions_in_flight.inc_by(by);
@@ -381,7 +176,7 @@ impl Instruments {
         Ok(page)
     }
 
-    fn registry(&self) -> std::sync::MutexGuard<'_, Registry> {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -418,7 +213,9 @@ mod tests {
             .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
             .map(str::to_owned)
             .collect::<BTreeSet<String>>();
-        let page = Instruments::new().page().expect("a page");
+        let instruments = Instruments::new();
+        instruments.expect(["platform"], &["admit"]);
+        let page = instruments.page().expect("a page");
         assert_eq!(listed, served(&page), "{page}");
     }
 

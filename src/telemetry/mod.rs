@@ -17,6 +17,7 @@ pub use trace_headers::{current, link, onward, parent_from};
 mod instruments;
 pub use instruments::Instruments;
 mod labels;
+mod registered;
 mod watched;
 
 mod chain;

@@ -68,9 +68,9 @@ impl Settings {
         if let Some(url) = &self.otlp_endpoint
             && !is_http_url(url)
         {
-            // A URL may carry a password; it is not repeated.
+            // What stands there may be a password; it is not repeated.
             return Err(
-                "telemetry.otlp_endpoint: found something else, wanted a URL like http://127.0.0.1:4318"
+                "telemetry.otlp_endpoint: found something else, wanted a URL without password, like http://127.0.0.1:4318"
                     .to_owned(),
             );
         }
@@ -78,8 +78,14 @@ impl Settings {
     }
 }
 
-fn is_http_url(url: &str) -> bool {
-    reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+/// Without a password: an exporter that fails says its URL. Credentials go into `OTEL_EXPORTER_OTLP_HEADERS`.
+pub(super) fn is_http_url(url: &str) -> bool {
+    reqwest::Url::parse(url).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
@@ -21,6 +22,10 @@ pub enum TelemetryError {
         #[source]
         source: tracing_subscriber::filter::FromEnvError,
     },
+    #[error(
+        "OTEL_EXPORTER_OTLP_ENDPOINT: found something else, wanted a URL without password, like http://127.0.0.1:4318"
+    )]
+    Endpoint,
     #[error("cannot start the export of traces to the OTLP endpoint")]
     Exporter {
         #[source]
@@ -45,9 +50,9 @@ pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
 }
 
-/// Call once, early, and not from an async context that has nothing else to do: it may start a thread.
+/// Call once and early. With an endpoint it starts the two threads of the export; nothing is sent yet.
 pub fn start(settings: &Settings, instruments: &Instruments) -> Result<Telemetry, TelemetryError> {
-    let provider = export::endpoint(settings.otlp_endpoint.as_deref())
+    let provider = export::endpoint(settings.otlp_endpoint.as_deref())?
         .map(|endpoint| provider(settings, &endpoint, instruments))
         .transpose()?;
     let spans = provider.as_ref().map(|provider| {
@@ -68,7 +73,7 @@ pub fn start(settings: &Settings, instruments: &Instruments) -> Result<Telemetry
 }
 
 /// The log goes to stderr: what a command answers goes to stdout, and the two must not mix.
-fn log(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
+fn log(settings: &Settings) -> Result<Boxed, TelemetryError> {
     let filter = if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|value| !value.is_empty()) {
         EnvFilter::try_from_default_env().map_err(|source| TelemetryError::Directives { source })?
     } else {
@@ -76,18 +81,28 @@ fn log(settings: &Settings) -> Result<Box<dyn Layer<Registry> + Send + Sync>, Te
         EnvFilter::new(&settings.log)
     };
     let is_terminal = std::io::stderr().is_terminal();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    Ok(match settings.format {
-        LogFormat::Human => layer.compact().with_ansi(is_terminal).with_filter(filter).boxed(),
-        LogFormat::Auto if is_terminal => layer.compact().with_filter(filter).boxed(),
+    Ok(lines(settings.format, is_terminal, std::io::stderr)
+        .with_filter(filter)
+        .boxed())
+}
+
+type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn lines<W>(format: LogFormat, is_terminal: bool, writer: W) -> Boxed
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        LogFormat::Human => layer.compact().with_ansi(is_terminal).boxed(),
+        LogFormat::Auto if is_terminal => layer.compact().boxed(),
         LogFormat::Auto | LogFormat::Json => layer
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .with_filter(filter)
             .boxed(),
-    })
+    }
 }
 
 fn provider(
@@ -117,5 +132,57 @@ impl Telemetry {
                 .shutdown()
                 .map_err(|source| TelemetryError::Shutdown { source }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::deletion::{Aim, DeletionId, TraceContext};
+    use crate::telemetry::spans;
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Paper {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("one thread").extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Paper {
+        type Writer = Paper;
+
+        fn make_writer(&self) -> Paper {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_line_for_machines_names_its_deletion() {
+        let paper = Paper::default();
+        let log = lines(LogFormat::Auto, false, paper.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            let id = DeletionId(Uuid::from_u128(7));
+            let span = spans::step(id, 2, Aim::Do, 1, &TraceContext::default());
+            span.in_scope(|| tracing::warn!(wait_ms = 40, "will try again"));
+        });
+        let line: Value =
+            serde_json::from_slice(&paper.0.lock().expect("one thread")).expect("one line of JSON");
+        assert_eq!(line["message"], "will try again");
+        assert_eq!(line["wait_ms"], 40);
+        assert_eq!(line["span"]["name"], "step");
+        assert_eq!(line["span"]["deletion.id"], Uuid::from_u128(7).to_string());
     }
 }

@@ -221,7 +221,7 @@ fn every_event_fits_its_schema() {
         detail: rejection.event_detail(),
         ..announcement(EventKind::Rejected, Value::Null)
     };
-    let orphans = json!({"orphans": ["provider machine i-0abc"]});
+    let orphans = json!({"orphans": [{"step": 4, "why": "the provider has refused five times: 403"}]});
     let why = json!({"why": "the provider has refused five times: 403"});
     let made = [
         announcement(EventKind::Completed, json!({"result": "deleted"})),

@@ -14,3 +14,4 @@ mod plan_errors;
 mod plan_rules;
 mod plans;
 mod services;
+mod telemetry;
