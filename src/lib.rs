@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod crash;
 pub mod stopper;
+pub mod telemetry;
 
 // Floor 0: words.
 pub mod deletion;
@@ -15,6 +16,9 @@ pub mod decide;
 
 // Floor 2: hands.
 pub mod broker;
+pub mod connectors;
 pub mod services;
 pub mod store;
-pub mod connectors;
+
+// Floor 3: work.
+pub mod engine;

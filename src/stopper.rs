@@ -94,7 +94,8 @@ impl Gate {
         Gate {
             lease,
             stopper,
-            shut: Arc::default(),
+            said: Arc::default(),
+            heard: Arc::default(),
         }
     }
 

@@ -14,6 +14,8 @@ use crate::deletion::{DeletionId, TraceContext, Verdict};
 use crate::plan::{Call, Values};
 use crate::stopper::Gate;
 
+mod bounds;
+pub use bounds::Bounds;
 mod systems;
 pub use systems::{Looked, ReadOutcome, Systems, Verified};
 

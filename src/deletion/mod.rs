@@ -36,9 +36,11 @@ pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
 mod trace;
 pub use trace::TraceContext;
 
+mod event_kind;
+pub use event_kind::EventKind;
 mod outcome;
 pub use outcome::{
-    Announcement, EVENT_CONTENT_TYPE, Event, EventKind, HEADER_BATCH, HEADER_EVENT, HEADER_KEY,
-    HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE,
+    Announcement, EVENT_CONTENT_TYPE, Event, HEADER_BATCH, HEADER_EVENT, HEADER_FIELD, HEADER_KEY,
+    HEADER_REASON, HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE, HEADER_WHY,
 };
 pub mod wire;

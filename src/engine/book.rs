@@ -32,7 +32,12 @@ struct Book {
 
 impl PlanBook {
     /// Keeps the plans of the files under their hashes, then learns all other versions.
-    pub async fn introduce(&self, store: &Store, plans: &[Plan], systems: &Systems) -> Result<(), StoreError> {
+    pub async fn introduce(
+        &self,
+        store: &Store,
+        plans: &[Plan],
+        systems: &Systems,
+    ) -> Result<(), StoreError> {
         for plan in plans {
             let stored = Arc::new(store.introduce_plan(plan).await?);
             self.write(|book| {
@@ -100,7 +105,10 @@ impl PlanBook {
 /// For admission's rules.
 pub fn known<'a>(current: Option<&'a StoredPlan>, retired: bool) -> Known<'a> {
     match current {
-        Some(stored) => Known::Current { hash: &stored.hash, plan: &stored.plan },
+        Some(stored) => Known::Current {
+            hash: &stored.hash,
+            plan: &stored.plan,
+        },
         None if retired => Known::Retired,
         None => Known::Never,
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use super::Shared;
 use super::effect::Effect;
@@ -72,7 +73,9 @@ impl Drive {
             let (step, aim) = drive.state.open_intent().unwrap_or((0, Aim::Do));
             let starts = u32::from(claimed.starts.unsigned_abs());
             let step = StepNumber::try_from(step).unwrap_or_default();
-            drive.note(Entry::Parked { reason: ParkReason::Killer { step, aim, starts } });
+            drive.note(Entry::Parked {
+                reason: ParkReason::Killer { step, aim, starts },
+            });
         }
         drive
     }
@@ -104,7 +107,9 @@ impl Drive {
         };
         let chosen = decide::next(&stored.plan, &self.state, &circumstances);
         // A drain lets what runs finish and begins nothing.
-        if self.shared.stopper.is_draining() && matches!(chosen, Move::Look | Move::Run { .. } | Move::Find { .. }) {
+        if self.shared.stopper.is_draining()
+            && matches!(chosen, Move::Look | Move::Run { .. } | Move::Find { .. })
+        {
             return self.hand_back(now).await;
         }
         match chosen {
@@ -123,20 +128,30 @@ impl Drive {
     }
 
     async fn look(&mut self, stored: &StoredPlan) -> Result<(), Over> {
-        let Some(lookup) = &stored.plan.lookup else { return self.rest().await };
+        let Some(lookup) = &stored.plan.lookup else {
+            return self.rest().await;
+        };
         let limit = self.shared.limits.of(&lookup.on).cloned();
-        let Some(permit) = self.permit_for(0, limit).await? else { return Ok(()) };
-        let values = Effect::values(&self.opened, &self.state, Aim::Do);
+        let Some(permit) = self.permit_for(0, limit).await? else {
+            return Ok(());
+        };
+        let values = Effect::values(&self.opened, stored, &self.state, Aim::Do);
         let looked = self.shared.parts.systems.look(lookup, &values).await;
         match looked {
             crate::connectors::Looked::Found(facts) => {
-                self.note(Entry::Looked { facts: Some(facts), known: false });
+                self.note(Entry::Looked {
+                    facts: Some(facts),
+                    known: false,
+                });
             }
-            crate::connectors::Looked::NotFound => match self.shared.parts.store.tombstone_knows(&self.opened.target).await
-            {
-                Ok(known) => self.note(Entry::Looked { facts: None, known }),
-                Err(_) => self.lookup_trouble(Verdict::again("Sexton's own tables could not be asked for a tombstone")),
-            },
+            crate::connectors::Looked::NotFound => {
+                match self.shared.parts.store.tombstone_knows(&self.opened.target).await {
+                    Ok(known) => self.note(Entry::Looked { facts: None, known }),
+                    Err(_) => self.lookup_trouble(Verdict::again(
+                        "Sexton's own tables could not be asked for a tombstone",
+                    )),
+                }
+            }
             crate::connectors::Looked::Trouble(verdict) => {
                 if let Some(permit) = &permit {
                     permit.said(&verdict);
@@ -149,20 +164,49 @@ impl Drive {
 
     fn lookup_trouble(&mut self, verdict: Verdict) {
         let attempt = self.state.tracks.first().map_or(1, |track| track.attempt + 1);
-        let due = decide::due(&verdict, &record::LOOKUP_RETRY, attempt, clock::now(), rand::random());
-        self.note(Entry::Verdict { step: 0, aim: Aim::Do, attempt, verdict, found_out: false, due });
+        let due = decide::due(
+            &verdict,
+            &record::LOOKUP_RETRY,
+            attempt,
+            clock::now(),
+            rand::random(),
+        );
+        self.note(Entry::Verdict {
+            step: 0,
+            aim: Aim::Do,
+            attempt,
+            verdict,
+            found_out: false,
+            due,
+        });
     }
 
-    async fn act(&mut self, stored: &StoredPlan, step: StepNumber, aim: Aim, attempt: u32) -> Result<(), Over> {
-        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else { return self.rest().await };
+    async fn act(
+        &mut self,
+        stored: &StoredPlan,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+    ) -> Result<(), Over> {
+        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
+            return self.rest().await;
+        };
         let limit = self.shared.limits.of(&planned.on).cloned();
-        let Some(permit) = self.permit_for(usize::from(step), limit).await? else { return Ok(()) };
+        let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
+            return Ok(());
+        };
         let before = self.state.clone();
         self.note(Entry::Intent { step, aim, attempt });
-        match self.write(Keep::Lane { effect: Some(planned.timeout) }).await? {
+        match self
+            .write(Keep::Lane {
+                effect: Some(planned.timeout),
+            })
+            .await?
+        {
             Told::Signals(signals) => {
                 // The intent was refused; the verdict that stood before it in the same record was not, and is kept.
-                self.unwritten.retain(|entry| !matches!(entry, Entry::Intent { .. }));
+                self.unwritten
+                    .retain(|entry| !matches!(entry, Entry::Intent { .. }));
                 self.state = before;
                 self.hear(signals);
                 return Ok(());
@@ -170,9 +214,19 @@ impl Drive {
             Told::Unkeepable(why) => return self.unkeepable(before, why),
             Told::Written | Told::LetGo => {}
         }
-        let effect = Effect::new(&self.shared, &self.opened, &self.state, planned, aim, attempt, &self.gate);
-        let span = telemetry::step_span(&self.opened, &planned.name, aim, attempt);
-        let acting = AssertUnwindSafe(tracing::Instrument::instrument(effect.run(), span)).catch_unwind();
+        let Some(effect) = Effect::new(
+            &self.shared,
+            &self.opened,
+            stored,
+            &self.state,
+            step,
+            aim,
+            &self.gate,
+        ) else {
+            return self.rest().await;
+        };
+        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope.trace);
+        let acting = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind();
         let began = std::time::Instant::now();
         let verdict = tokio::select! {
             verdict = acting => verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked")),
@@ -184,18 +238,42 @@ impl Drive {
         if let Some(permit) = &permit {
             permit.said(&verdict);
         }
+        telemetry::spans::said(&span, &verdict);
         self.shared.parts.instruments.step(&verdict, began.elapsed());
         self.concluded(stored, step, aim, attempt, verdict, false);
         Ok(())
     }
 
-    async fn find(&mut self, stored: &StoredPlan, step: StepNumber, aim: Aim, attempt: u32) -> Result<(), Over> {
-        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else { return self.rest().await };
+    async fn find(
+        &mut self,
+        stored: &StoredPlan,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+    ) -> Result<(), Over> {
+        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
+            return self.rest().await;
+        };
         let limit = self.shared.limits.of(&planned.on).cloned();
-        let Some(permit) = self.permit_for(usize::from(step), limit).await? else { return Ok(()) };
-        let unknown = self.state.track(usize::from(step), aim).and_then(|track| track.last.as_ref());
+        let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
+            return Ok(());
+        };
+        let unknown = self
+            .state
+            .track(usize::from(step), aim)
+            .and_then(|track| track.last.as_ref());
         let found_out = !matches!(unknown, Some(Verdict::Unknown { .. }));
-        let effect = Effect::new(&self.shared, &self.opened, &self.state, planned, aim, attempt, &self.gate);
+        let Some(effect) = Effect::new(
+            &self.shared,
+            &self.opened,
+            stored,
+            &self.state,
+            step,
+            aim,
+            &self.gate,
+        ) else {
+            return self.rest().await;
+        };
         let verdict = AssertUnwindSafe(effect.find()).catch_unwind().await;
         let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
         if let Some(permit) = &permit {
@@ -214,11 +292,25 @@ impl Drive {
         verdict: Verdict,
         found_out: bool,
     ) {
-        let retry = stored.plan.steps.get(usize::from(step).wrapping_sub(1)).map(|step| &step.retry);
-        let spent = self.state.track(usize::from(step), aim).map_or(0, |track| track.spent);
+        let retry = stored
+            .plan
+            .steps
+            .get(usize::from(step).wrapping_sub(1))
+            .map(|step| &step.retry);
+        let spent = self
+            .state
+            .track(usize::from(step), aim)
+            .map_or(0, |track| track.spent);
         let spent = spent + u32::from(verdict.spends_attempt());
         let due = retry.and_then(|retry| decide::due(&verdict, retry, spent, clock::now(), rand::random()));
-        self.note(Entry::Verdict { step, aim, attempt, verdict, found_out, due });
+        self.note(Entry::Verdict {
+            step,
+            aim,
+            attempt,
+            verdict,
+            found_out,
+            due,
+        });
     }
 
     /// A permit to start now; or `None` after what was found out so far is safe and a permit is held for next time.
@@ -266,17 +358,35 @@ impl Drive {
 
     /// The effect was cut in the middle. Its intent stays open; whoever goes on looks before anything else, and not
     /// before the effect can no longer be under way.
-    async fn interrupted(&mut self, step: StepNumber, aim: Aim, attempt: u32, timeout: Duration) -> Result<(), Over> {
+    async fn interrupted(
+        &mut self,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        timeout: Duration,
+    ) -> Result<(), Over> {
         self.note(Entry::Interrupted { step, aim, attempt });
-        self.commit(Keep::Until { due: clock::now() + timeout, effect: Some(timeout) }).await?;
+        self.commit(Keep::Until {
+            due: clock::now() + timeout,
+            effect: Some(timeout),
+        })
+        .await?;
         Err(Over)
     }
 
     async fn hand_back(&mut self, due: OffsetDateTime) -> Result<(), Over> {
         if self.unwritten.is_empty() {
-            let release = Release { deletion: self.opened.id, tenure: self.opened.tenure, due, fault: false };
+            let release = Release {
+                deletion: self.opened.id,
+                tenure: self.opened.tenure,
+                due,
+                fault: false,
+            };
             let (answer, told) = oneshot::channel();
-            self.lane.send(Ask::Release(release, answer)).await.map_err(|_| Over)?;
+            self.lane
+                .send(Ask::Release(release, answer))
+                .await
+                .map_err(|_| Over)?;
             return match told.await.map_err(|_| Over)? {
                 Told::Signals(signals) => {
                     self.hear(signals);
@@ -287,7 +397,11 @@ impl Drive {
         }
         self.commit(Keep::Until { due, effect: None }).await?;
         // Signals were taken in instead: decide again. Else it is somebody else's now.
-        if self.unwritten.is_empty() { Err(Over) } else { Ok(()) }
+        if self.unwritten.is_empty() {
+            Err(Over)
+        } else {
+            Ok(())
+        }
     }
 
     async fn rest(&mut self) -> Result<(), Over> {
@@ -314,16 +428,18 @@ impl Drive {
     }
 
     async fn write(&mut self, keep: Keep) -> Result<Told, Over> {
-        let (record, outgoing) = record::compose(&self.opened, &self.plan, &self.state, &self.unwritten, keep);
-        let ended = record.result;
+        let (record, outgoing) =
+            record::compose(&self.opened, &self.plan, &self.state, &self.unwritten, keep);
         let (answer, told) = oneshot::channel();
-        self.lane.send(Ask::Write(Box::new(record), outgoing.map(Box::new), answer)).await.map_err(|_| Over)?;
+        self.lane
+            .send(Ask::Write(Box::new(record), outgoing.map(Box::new), answer))
+            .await
+            .map_err(|_| Over)?;
         match told.await.map_err(|_| Over)? {
             Told::Written => {
                 self.opened.seq += 1;
-                let parked = self.unwritten.iter().any(|entry| matches!(entry, Entry::Parked { .. }));
-                self.unwritten.clear();
-                record::count(&self.shared, &self.opened, ended, parked.then_some(()).and(self.state.parked.as_ref()));
+                let written = std::mem::take(&mut self.unwritten);
+                record::count(&self.shared, &self.opened, &self.state, &written);
                 Ok(Told::Written)
             }
             Told::LetGo => Err(Over),
@@ -340,7 +456,9 @@ impl Drive {
     }
 
     fn park_unreadable(&mut self, why: String) {
-        self.note(Entry::Parked { reason: ParkReason::Unreadable { why } });
+        self.note(Entry::Parked {
+            reason: ParkReason::Unreadable { why },
+        });
     }
 
     fn hear(&mut self, signals: Vec<Signal>) {
@@ -353,7 +471,9 @@ impl Drive {
             Ok(()) => self.unwritten.push(entry),
             Err(error) => {
                 tracing::error!(deletion.id = %self.opened.id, error = %error, "a decision did not fit the state");
-                let reason = ParkReason::Unreadable { why: error.to_string() };
+                let reason = ParkReason::Unreadable {
+                    why: error.to_string(),
+                };
                 self.state.parked = Some(reason.clone());
                 self.unwritten.push(Entry::Parked { reason });
             }

@@ -21,7 +21,9 @@ use crate::clock;
 use crate::decide::Signal;
 use crate::deletion::DeletionId;
 use crate::stopper::{Gate, Lease};
-use crate::store::{Admission, Candidate, Claimed, LaneWriter, Opened, Outgoing, Record, Release, StoreError};
+use crate::store::{
+    Admission, Candidate, Claimed, LaneWriter, Opened, Outgoing, Record, Release, StoreError,
+};
 
 /// Rows of one claim: enough to fill a batch, few enough that two hungry workers share a backlog fairly.
 const CLAIM_MAX: usize = 250;
@@ -38,7 +40,10 @@ pub(super) enum Ask {
     /// The record, the event to publish once it is committed, and where to answer.
     Write(Box<Record>, Option<Box<Outgoing>>, oneshot::Sender<Told>),
     Release(Release, oneshot::Sender<Told>),
-    Admit(Vec<Candidate>, oneshot::Sender<Result<Vec<Admission>, StoreError>>),
+    Admit(
+        Vec<Candidate>,
+        oneshot::Sender<Result<Vec<Admission>, StoreError>>,
+    ),
 }
 
 /// What became of a record.
@@ -86,10 +91,19 @@ struct Claims {
 pub(super) struct Gone;
 
 impl Lane {
-    pub(super) fn new(shared: Shared, lane: i64, lease: Lease) -> (Self, mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
+    pub(super) fn new(
+        shared: Shared,
+        lane: i64,
+        lease: Lease,
+    ) -> (Self, mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
         // As many as can be in flight: a send never waits, so a lane never waits for itself.
         let (sender, receiver) = mpsc::channel(shared.settings.in_flight_max * 2 + 64);
-        let claims = Claims { at: Instant::now(), since: None, all_at: Instant::now(), more: false };
+        let claims = Claims {
+            at: Instant::now(),
+            since: None,
+            all_at: Instant::now(),
+            more: false,
+        };
         let lane = Lane {
             shared,
             lane,
@@ -211,8 +225,11 @@ impl Lane {
         }
         self.claims.at = now + self.shared.settings.poll;
         let limit = free.min(CLAIM_MAX);
-        let Ok(mut permits) =
-            self.shared.permits.clone().try_acquire_many_owned(u32::try_from(limit).unwrap_or(u32::MAX))
+        let Ok(mut permits) = self
+            .shared
+            .permits
+            .clone()
+            .try_acquire_many_owned(u32::try_from(limit).unwrap_or(u32::MAX))
         else {
             return Ok(());
         };
@@ -249,7 +266,11 @@ impl Lane {
         answer: oneshot::Sender<Result<Vec<Admission>, StoreError>>,
     ) -> Result<(), Gone> {
         let announce = self.shared.parts.announce_accepted;
-        let admitted = self.writer().await?.admit(clock::now(), announce, &candidates).await;
+        let admitted = self
+            .writer()
+            .await?
+            .admit(clock::now(), announce, &candidates)
+            .await;
         match admitted {
             Ok(mut fates) => {
                 for fate in &mut fates {
@@ -276,7 +297,12 @@ impl Lane {
     fn keep(&mut self, opened: Opened) {
         // Admission asked for room before; if it has gone meanwhile, one more in flight does no harm.
         let permit = self.shared.permits.clone().try_acquire_owned().ok();
-        let claimed = Claimed { opened, starts: 0, journal: Ok(Vec::new()), signals: Vec::new() };
+        let claimed = Claimed {
+            opened,
+            starts: 0,
+            journal: Ok(Vec::new()),
+            signals: Vec::new(),
+        };
         self.start(claimed, permit);
     }
 
@@ -286,10 +312,14 @@ impl Lane {
 
     fn start(&mut self, claimed: Claimed, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
         let gate = Gate::new(self.lease.clone(), self.shared.stopper.clone());
-        let held = Held { tenure: claimed.opened.tenure, gate: gate.clone(), signals: claimed.signals.clone() };
+        let held = Held {
+            tenure: claimed.opened.tenure,
+            gate: gate.clone(),
+            signals: claimed.signals.clone(),
+        };
         let id = claimed.opened.id;
         self.held.insert(id, held);
-        self.shared.parts.instruments.in_flight(1);
+        self.shared.parts.instruments.in_flight_changed(1);
         let drive = Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone());
         self.drives.spawn(async move {
             let panicked = AssertUnwindSafe(drive.run()).catch_unwind().await.is_err();
@@ -299,7 +329,7 @@ impl Lane {
     }
 
     fn finished(&mut self, done: Result<(DeletionId, bool), tokio::task::JoinError>) {
-        self.shared.parts.instruments.in_flight(-1);
+        self.shared.parts.instruments.in_flight_changed(-1);
         if let Ok((id, panicked)) = done {
             self.held.remove(&id);
             if panicked {
@@ -338,10 +368,18 @@ impl Lane {
             .await?
             .into_iter()
             .filter(|(id, tenure)| self.held.get(id).is_none_or(|held| held.tenure != *tenure))
-            .map(|(deletion, tenure)| Release { deletion, tenure, due: clock::now(), fault: true })
+            .map(|(deletion, tenure)| Release {
+                deletion,
+                tenure,
+                due: clock::now(),
+                fault: true,
+            })
             .collect();
         if !strays.is_empty() {
-            tracing::warn!(count = strays.len(), "handing back deletions whose answer was lost on the way");
+            tracing::warn!(
+                count = strays.len(),
+                "handing back deletions whose answer was lost on the way"
+            );
             writer.release(generation, &strays).await?;
         }
         Ok(writer)

@@ -23,13 +23,20 @@ pub(super) struct Writing {
 pub(super) struct Pending {
     writes: Vec<Writing>,
     releases: Vec<(Release, oneshot::Sender<Told>)>,
-    admissions: Vec<(Vec<Candidate>, oneshot::Sender<Result<Vec<Admission>, StoreError>>)>,
+    admissions: Vec<(
+        Vec<Candidate>,
+        oneshot::Sender<Result<Vec<Admission>, StoreError>>,
+    )>,
 }
 
 impl Pending {
     pub(super) fn add(&mut self, ask: Ask) {
         match ask {
-            Ask::Write(record, outgoing, answer) => self.writes.push(Writing { record: *record, outgoing, answer }),
+            Ask::Write(record, outgoing, answer) => self.writes.push(Writing {
+                record: *record,
+                outgoing,
+                answer,
+            }),
             Ask::Release(release, answer) => self.releases.push((release, answer)),
             Ask::Admit(candidates, answer) => self.admissions.push((candidates, answer)),
         }
@@ -82,11 +89,18 @@ impl Lane {
             let began = std::time::Instant::now();
             match self.writer().await?.write(generation, at, &records).await {
                 Ok(BatchOutcome::Applied { written, more_events }) => {
-                    self.shared.parts.instruments.batch(written.len(), began.elapsed());
+                    self.shared.parts.instruments.batch(written.len());
+                    self.shared
+                        .parts
+                        .instruments
+                        .transaction("write_records", began.elapsed());
                     if more_events {
                         self.shared.parts.outbox_wake.poke();
                     }
-                    return self.applied(part, &records, &written, answer_lost).await.map(|()| None);
+                    return self
+                        .applied(part, &records, &written, answer_lost)
+                        .await
+                        .map(|()| None);
                 }
                 Ok(BatchOutcome::Signalled { generation }) => self.take_signals(generation).await?,
                 Ok(BatchOutcome::Lost) => return Err(Gone),
@@ -116,8 +130,11 @@ impl Lane {
         written: &HashSet<Uuid>,
         answer_lost: bool,
     ) -> Result<(), Gone> {
-        let missing: Vec<Record> =
-            records.iter().filter(|record| !written.contains(&record.deletion.0)).cloned().collect();
+        let missing: Vec<Record> = records
+            .iter()
+            .filter(|record| !written.contains(&record.deletion.0))
+            .cloned()
+            .collect();
         let mut mine = HashSet::new();
         if !missing.is_empty() && answer_lost {
             loop {
@@ -172,7 +189,9 @@ impl Lane {
         while !releases.is_empty() {
             self.writer().await?;
             let (signalled, kept): (Vec<_>, Vec<_>) = releases.into_iter().partition(|(release, _)| {
-                self.held.get(&release.deletion).is_some_and(|held| held.gate.is_shut())
+                self.held
+                    .get(&release.deletion)
+                    .is_some_and(|held| held.gate.is_shut())
             });
             for (release, answer) in signalled {
                 let signals = self.held.get(&release.deletion).map(|held| held.signals.clone());

@@ -61,7 +61,9 @@ impl Limits {
             };
             (bounds.name, Arc::new(limit))
         });
-        Limits { systems: limits.collect() }
+        Limits {
+            systems: limits.collect(),
+        }
     }
 
     pub(super) fn of(&self, system: &SystemName) -> Option<&Arc<SystemLimit>> {
@@ -97,7 +99,11 @@ impl SystemLimit {
                 true
             }
         };
-        Now::Granted(Permit { limit: self.clone(), trial, _held: held })
+        Now::Granted(Permit {
+            limit: self.clone(),
+            trial,
+            _held: held,
+        })
     }
 
     fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
@@ -113,7 +119,10 @@ impl SystemLimit {
                     breaker.open_until = Some(Boottime::now().plus(self.pause));
                     self.instruments.breaker(&self.name, true);
                     if !trial {
-                        tracing::warn!(system = self.name, "breaker opened: this system fails again and again");
+                        tracing::warn!(
+                            system = self.name,
+                            "breaker opened: this system fails again and again"
+                        );
                     }
                 }
             }

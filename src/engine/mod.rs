@@ -70,8 +70,19 @@ impl Engine {
     pub fn new(parts: Parts, settings: Settings, lanes: u16, lease: Duration, stopper: Stopper) -> Self {
         let limits = Arc::new(Limits::new(&parts.systems, parts.instruments.clone()));
         let permits = Arc::new(Semaphore::new(settings.in_flight_max));
-        let shared = Shared { parts, settings: Arc::new(settings), limits, permits, stopper };
-        Engine { shared, lanes, lease, crew: channel::channel(None).0 }
+        let shared = Shared {
+            parts,
+            settings: Arc::new(settings),
+            limits,
+            permits,
+            stopper,
+        };
+        Engine {
+            shared,
+            lanes,
+            lease,
+            crew: channel::channel(None).0,
+        }
     }
 
     /// The way in for requests.

@@ -39,13 +39,22 @@ impl Default for Settings {
 impl Settings {
     pub fn check(&self) -> Result<(), String> {
         if !(1..=100_000).contains(&self.in_flight_max) {
-            return Err(format!("engine.in_flight_max: found {}; wanted 1 to 100000", self.in_flight_max));
+            return Err(format!(
+                "engine.in_flight_max: found {}; wanted 1 to 100000",
+                self.in_flight_max
+            ));
         }
         if !(1..=5_000).contains(&self.batch_max) {
-            return Err(format!("engine.batch_max: found {}; wanted 1 to 5000", self.batch_max));
+            return Err(format!(
+                "engine.batch_max: found {}; wanted 1 to 5000",
+                self.batch_max
+            ));
         }
         if self.linger_max > Duration::from_millis(100) {
-            return Err(format!("engine.linger_max: found {:?}; wanted at most 100ms", self.linger_max));
+            return Err(format!(
+                "engine.linger_max: found {:?}; wanted at most 100ms",
+                self.linger_max
+            ));
         }
         if self.poll < Duration::from_millis(10) || self.poll > Duration::from_secs(60) {
             return Err(format!("engine.poll: found {:?}; wanted 10ms to 60s", self.poll));

@@ -8,6 +8,8 @@ mod amqp_wire;
 mod world;
 
 mod broker;
+mod asyncapi;
+mod contract;
 mod plan_errors;
 mod plan_rules;
 mod plans;
