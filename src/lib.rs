@@ -24,5 +24,10 @@ pub mod store;
 pub mod engine;
 
 // Floor 4: doors.
+pub mod cli;
 pub mod intake;
 pub mod relay;
+
+// Over all floors: the parts and what they are told.
+pub mod app;
+pub mod settings;

@@ -32,13 +32,15 @@ pub struct Relay {
     pub stopper: Stopper,
     /// Hints that the table holds what did not come through memory.
     pub wake: Wake,
+    /// Whether it also looks through the table; a process without this role publishes its own events only.
+    pub sweeps: bool,
 }
 
 impl Relay {
     /// Runs until it is stopped and memory is empty; what is left then is in the table, for the next one.
     pub async fn run(self, mut memory: mpsc::Receiver<Outgoing>) {
         let relay = std::sync::Arc::new(self);
-        let sweeping = tokio::spawn(relay.clone().sweep());
+        let sweeping = relay.sweeps.then(|| tokio::spawn(relay.clone().sweep()));
         let mut pages = tokio::task::JoinSet::new();
         let mut page = Vec::with_capacity(PAGE_MAX);
         while memory.recv_many(&mut page, PAGE_MAX).await > 0 {
@@ -60,7 +62,9 @@ impl Relay {
             pages.spawn(async move { relay.publish(page).await });
         }
         pages.join_all().await;
-        sweeping.abort();
+        if let Some(sweeping) = sweeping {
+            sweeping.abort();
+        }
     }
 
     async fn sweep(self: std::sync::Arc<Self>) {
