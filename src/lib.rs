@@ -16,5 +16,9 @@ pub mod decide;
 
 // Floor 2: hands.
 pub mod broker;
+pub mod connectors;
 pub mod services;
 pub mod store;
+
+// Floor 3: work.
+pub mod engine;

@@ -8,9 +8,11 @@
 mod browse;
 mod connection;
 mod error;
+mod flow;
 mod inlet;
 mod lane;
 mod ledger;
+mod letters;
 mod listen;
 mod message;
 mod outlet;

@@ -20,6 +20,15 @@ pub struct Outgoing {
     pub body: OutgoingBody,
 }
 
+impl Outgoing {
+    /// The time of the transaction that makes it true.
+    pub fn stamp(&mut self, at: OffsetDateTime) {
+        if let OutgoingBody::Event(announcement) = &mut self.body {
+            announcement.at = at;
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum OutgoingBody {
     Event(Box<Announcement>),

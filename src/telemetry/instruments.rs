@@ -8,6 +8,7 @@
 //! | `sexton_requests_folded_total` | | of the admitted, those that joined an open deletion |
 //! | `sexton_requests_rejected_total` | `reason` | requests turned away |
 //! | `sexton_deletions_ended_total` | `end`, `result` | deletions that reached their end |
+//! | `sexton_deletions_overdue_total` | | deadlines that passed with the deletion still open |
 //! | `sexton_deletions_parked_total` | | times a deletion came to need a person |
 //! | `sexton_deletions_open` | | admitted and not ended, also the waiting and the parked |
 //! | `sexton_deletions_in_flight` | | held by a lane of this process |
@@ -110,6 +111,15 @@ impl Instruments {
 
     pub fn deletions_in_flight(&self, deletions: usize) {
         self.0.deletions_in_flight.set(gauge(deletions as u64));
+    }
+
+    /// One deletion more or fewer that a lane carries.
+    pub fn in_flight_changed(&self, by: i64) {
+        self.0.deletions_in_flight.inc_by(by);
+    }
+
+    pub fn deletion_overdue(&self) {
+        self.0.deletions_overdue.inc();
     }
 
     pub fn step(&self, verdict: &Verdict, took: Duration) {

@@ -20,5 +20,8 @@ mod labels;
 mod registered;
 mod watched;
 
+mod chain;
+pub use chain::chain;
+
 mod endpoint;
 pub use endpoint::{Endpoint, Readiness};

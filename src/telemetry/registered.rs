@@ -65,6 +65,7 @@ metrics! {
     requests_folded: Counter = Counter::default(), PLAIN, "Of the admitted, those that joined an open deletion";
     requests_rejected: Family<Reason, Counter> = Family::default(), PLAIN, "Requests turned away";
     deletions_ended: Family<Ended, Counter> = Family::default(), PLAIN, "Deletions that reached their end";
+    deletions_overdue: Counter = Counter::default(), PLAIN, "Deadlines that passed with the deletion still open";
     deletions_parked: Counter = Counter::default(), PLAIN, "Times a deletion came to need a person";
     deletions_open: Gauge = Gauge::default(), PLAIN, "Admitted and not ended, also the waiting and the parked";
     deletions_in_flight: Gauge = Gauge::default(), PLAIN, "Held by a lane of this process";
