@@ -22,3 +22,6 @@ pub mod store;
 
 // Floor 3: work.
 pub mod engine;
+
+// Over all floors.
+pub mod settings;
