@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigError, File, FileFormat, Map, Source, Value, ValueKind};
 
@@ -40,7 +40,7 @@ pub(super) fn merge(
     let mut builder = Config::builder().add_source(WellKnown(environment.clone()));
     for path in files {
         parses(path)?;
-        builder = builder.add_source(File::from(*path).format(FileFormat::Toml));
+        builder = builder.add_source(Named(path.to_path_buf()));
     }
     let ours = Variables {
         all: environment.clone(),
@@ -69,6 +69,38 @@ fn parses(path: &Path) -> Result<(), SettingsError> {
             "{shown}, line {line}: found text that is not TOML; wanted key = value"
         ))
     })
+}
+
+/// A file whose values know it by the name that its reader gave it.
+#[derive(Clone, Debug)]
+struct Named(PathBuf);
+
+impl Source for Named {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ConfigError> {
+        let name = self.0.display().to_string();
+        let all = File::from(self.0.as_path()).format(FileFormat::Toml).collect()?;
+        Ok(all
+            .into_iter()
+            .map(|(key, value)| (key, renamed(value, &name)))
+            .collect())
+    }
+}
+
+fn renamed(value: Value, name: &String) -> Value {
+    let kind = match value.kind {
+        ValueKind::Table(table) => ValueKind::Table(
+            table
+                .into_iter()
+                .map(|(key, value)| (key, renamed(value, name)))
+                .collect(),
+        ),
+        plain => plain,
+    };
+    Value::new(Some(name), kind)
 }
 
 /// `SEXTON__STORE__POOL_MAX` is `store.pool_max`. An empty variable is one that is not set.

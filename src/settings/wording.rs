@@ -17,17 +17,32 @@ pub(super) fn sentence(error: &ConfigError, origins: &Origins) -> String {
         return origins.add_to(format!("{key}: found an unknown key; wanted {wanted}"));
     }
     let said = match said.split_once(", expected ") {
-        Some((found, wanted)) => {
-            let found = found
-                .trim_start_matches("invalid type: ")
-                .trim_start_matches("invalid value: ");
-            format!("found {found}; wanted {wanted}")
-        }
+        Some((found, wanted)) => compare(found, wanted),
         None if said.starts_with("found ") => said,
         None => format!("found what cannot be read: {said}; wanted it as the sample settings show"),
     };
     let key = if section.is_empty() { "settings" } else { &section };
     origins.add_to(format!("{key}: {}", said.replace('\n', " ")))
+}
+
+/// A value is repeated only where one plain word was wanted: text in the place of a section may be a password.
+fn compare(found: &str, wanted: &str) -> String {
+    const PLAIN: [&str; 6] = ["integer", "bool", "float", "duration", "address", "one of"];
+    let found = found
+        .trim_start_matches("invalid type: ")
+        .trim_start_matches("invalid value: ");
+    let found = found.trim_start_matches("64-bit ");
+    let wanted = if wanted.contains("struct ") || wanted.contains("enum ") || wanted.contains("map") {
+        "a section with keys of its own"
+    } else {
+        wanted
+    };
+    if PLAIN.iter().any(|word| wanted.contains(word)) {
+        format!("found {found}; wanted {wanted}")
+    } else {
+        let kind = found.split(['`', '"']).next().unwrap_or(found).trim_end();
+        format!("found {kind}; wanted {wanted}")
+    }
 }
 
 /// The cause itself, with the keys that lead to it.

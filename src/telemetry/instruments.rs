@@ -9,7 +9,6 @@
 //! | `sexton_requests_rejected_total` | `reason` | requests turned away |
 //! | `sexton_deletions_ended_total` | `end`, `result` | deletions that reached their end |
 //! | `sexton_deletions_overdue_total` | | deadlines that passed with the deletion still open |
-//! | `sexton_deletions_overdue_total` | | deadlines that passed with the deletion still open |
 //! | `sexton_deletions_parked_total` | | times a deletion came to need a person |
 //! | `sexton_deletions_open` | | admitted and not ended, also the waiting and the parked |
 //! | `sexton_deletions_in_flight` | | held by a lane of this process |

@@ -27,11 +27,24 @@ pub struct Settings {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum LogFormat {
     Auto,
     Human,
     Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        match word.as_str() {
+            "auto" => Ok(LogFormat::Auto),
+            "human" => Ok(LogFormat::Human),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("found another word; wanted auto, human or json"),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -52,25 +65,25 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         if EnvFilter::try_new(&self.log).is_err() {
             return Err(format!(
-                "telemetry.log: found {:?}, wanted directives like \"info\" or \"warn,sexton=debug\"",
+                "telemetry.log: found {:?}; wanted directives like \"info\" or \"warn,sexton=debug\"",
                 self.log
             ));
         }
         if !(0.0..=1.0).contains(&self.trace_share) {
             return Err(format!(
-                "telemetry.trace_share: found {}, wanted 0 to 1",
+                "telemetry.trace_share: found {}; wanted 0 to 1",
                 self.trace_share
             ));
         }
         if self.service_name.trim().is_empty() {
-            return Err("telemetry.service_name: found an empty name, wanted one like \"sexton\"".to_owned());
+            return Err("telemetry.service_name: found an empty name; wanted one like \"sexton\"".to_owned());
         }
         if let Some(url) = &self.otlp_endpoint
             && !is_http_url(url)
         {
             // What stands there may be a password; it is not repeated.
             return Err(
-                "telemetry.otlp_endpoint: found something else, wanted a URL without password, like http://127.0.0.1:4318"
+                "telemetry.otlp_endpoint: found something else; wanted a URL without password, like http://127.0.0.1:4318"
                     .to_owned(),
             );
         }

@@ -24,7 +24,7 @@ pub enum TelemetryError {
         source: tracing_subscriber::filter::FromEnvError,
     },
     #[error(
-        "OTEL_EXPORTER_OTLP_ENDPOINT: found something else, wanted a URL without password, like http://127.0.0.1:4318"
+        "OTEL_EXPORTER_OTLP_ENDPOINT: found something else; wanted a URL without password, like http://127.0.0.1:4318"
     )]
     Endpoint,
     #[error("cannot start the export of traces to the OTLP endpoint")]
