@@ -1,0 +1,311 @@
+//! Calls of HTTP services, by their profiles.
+//!
+//! Why repeating is harmless: a call names one thing and asks for it to be gone; the profile is refused unless the
+//! method is idempotent, or the service knows repeats by an idempotency key (the same for every attempt at a step), or
+//! a look can tell what became of it. *Gone* is believed only where the profile names that answer, and only after the
+//! same credentials have read the parent: a wrong account's 404 is not gone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::{Map, Value, json};
+use time::macros::format_description;
+
+use super::{Attempt, Connector, HttpSettings, WrongSystem, misplaced};
+use crate::clock::{self, Boottime};
+use crate::deletion::Verdict;
+use crate::plan::{Call, SystemName, Values};
+
+mod answers;
+mod body;
+mod profile;
+mod retry_after;
+mod rules;
+mod wire;
+mod written;
+
+use answers::Meaning;
+use profile::{Exchange, ServiceCall};
+pub use profile::{Profile, ProfileError};
+use retry_after::THROTTLED_DEFAULT;
+use wire::{Answer, Trouble, Wire};
+
+/// A built-in name of templates: the time of the attempt, UTC, like `2026-01-31T12:49:19Z`.
+const NOW: &str = "now";
+const CORRECT_CREDENTIALS: &str = "correct the credentials of this system in the settings, then retry";
+
+pub struct HttpConnector {
+    wire: Wire,
+    profile: Profile,
+    /// Of the settings; no request can replace one of them.
+    values: Values,
+}
+
+impl HttpConnector {
+    pub(super) fn new(
+        name: &SystemName,
+        settings: &HttpSettings,
+        profile: Profile,
+    ) -> Result<Self, WrongSystem> {
+        Ok(HttpConnector {
+            wire: Wire::new(name, settings)?,
+            profile,
+            values: settings
+                .values
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::String(value.clone())))
+                .collect(),
+        })
+    }
+
+    /// Reads the profile that the settings name; a relative path starts at `folder`.
+    pub(super) fn read_profile(
+        name: &SystemName,
+        settings: &HttpSettings,
+        folder: &Path,
+    ) -> Result<Profile, WrongSystem> {
+        let path = folder.join(&settings.profile);
+        let wrong = |found: String| WrongSystem {
+            system: name.0.clone(),
+            key: "profile",
+            found,
+            wanted: "a readable service profile".to_owned(),
+        };
+        let text =
+            std::fs::read_to_string(&path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+        Profile::parse(&text, &path.display().to_string()).map_err(|error| wrong(error.to_string()))
+    }
+
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn values(&self, attempt: &Attempt) -> Values {
+        let mut values = attempt.values.clone();
+        if let Some(Value::Object(kept)) = &attempt.handle {
+            values.extend(kept.clone());
+        }
+        let now = clock::now().format(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
+        ));
+        values.extend(now.map(|now| (NOW.to_owned(), Value::String(now))));
+        values.extend(self.values.clone());
+        values
+    }
+
+    async fn act(&self, call: &ServiceCall, attempt: &Attempt, deadline: Boottime) -> Verdict {
+        let values = self.values(attempt);
+        let mut request = match self.wire.request(&call.act, &values, &attempt.trace) {
+            Ok(request) => request,
+            Err(verdict) => return verdict,
+        };
+        if let Some(header) = &call.idempotency_header {
+            request = request.header(header, &attempt.idempotency_key);
+        }
+        if !attempt.may_begin(deadline) {
+            return Verdict::Stopped;
+        }
+        let answer = match self.wire.send(&call.act, request, deadline).await {
+            Ok(answer) => answer,
+            Err(Trouble::NotSent(why)) => return Verdict::again(why),
+            Err(Trouble::Silent(why)) => return Verdict::unknown(why),
+        };
+        match call.act.meaning(&answer, &values) {
+            Some(Meaning::Gone) => match self.evidence(call, &values, attempt, deadline).await {
+                Ok(_) => Verdict::AlreadyGone,
+                Err(verdict) => verdict,
+            },
+            Some(Meaning::Pending) => pending(call, &answer, attempt.handle.as_ref()),
+            meaning => settle(&call.act, &answer, meaning),
+        }
+    }
+
+    /// Only looks: at something pending, or at what became of an attempt.
+    async fn look(
+        &self,
+        call: &ServiceCall,
+        look: &Exchange,
+        attempt: &Attempt,
+        deadline: Boottime,
+    ) -> Verdict {
+        let values = self.values(attempt);
+        let request = match self.wire.request(look, &values, &attempt.trace) {
+            Ok(request) => request,
+            Err(verdict) => return verdict,
+        };
+        let answer = match self.wire.send(look, request, deadline).await {
+            Ok(answer) => answer,
+            Err(Trouble::NotSent(why) | Trouble::Silent(why)) => return Verdict::again(why),
+        };
+        match look.meaning(&answer, &values) {
+            Some(Meaning::Gone) => match self.evidence(call, &values, attempt, deadline).await {
+                Ok(evidence) => done(&answer, Some(evidence)),
+                Err(verdict) => verdict,
+            },
+            Some(Meaning::Pending) => Verdict::Pending {
+                look_again: answer.retry_after.unwrap_or(call.every),
+                handle: Some(attempt.handle.clone().unwrap_or_else(|| json!({}))),
+            },
+            Some(Meaning::Standing) => Verdict::again("it stands as if its deletion had not been asked for"),
+            meaning => settle(look, &answer, meaning),
+        }
+    }
+
+    /// Could these credentials have seen the thing? The status of the answer that says so, or what to do instead.
+    async fn evidence(
+        &self,
+        call: &ServiceCall,
+        values: &Values,
+        attempt: &Attempt,
+        deadline: Boottime,
+    ) -> Result<u16, Verdict> {
+        let Some(evidence) = &call.evidence else {
+            return Err(Verdict::failed(
+                "gone without evidence, which the profile does not name",
+            ));
+        };
+        let request = self.wire.request(evidence, values, &attempt.trace)?;
+        let answer = match self.wire.send(evidence, request, deadline).await {
+            Ok(answer) => answer,
+            Err(Trouble::NotSent(why) | Trouble::Silent(why)) => return Err(Verdict::again(why)),
+        };
+        match evidence.meaning(&answer, values) {
+            Some(Meaning::Done) => Ok(answer.status),
+            Some(meaning @ (Meaning::Retry | Meaning::Throttled)) => {
+                Err(settle(evidence, &answer, Some(meaning)))
+            }
+            _ => Err(Verdict::blocked(
+                format!(
+                    "the service says that it is not there, but these credentials could not have seen it: {} answered \
+                     {} without what the profile wants",
+                    evidence.label(),
+                    answer.status
+                ),
+                CORRECT_CREDENTIALS,
+            )),
+        }
+    }
+}
+
+impl Connector for HttpConnector {
+    fn run<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            let deadline = attempt.deadline();
+            match self.service_call(call) {
+                Ok(call) => match (&attempt.handle, &call.look) {
+                    (Some(_), Some(look)) => self.look(call, look, attempt, deadline).await,
+                    _ => self.act(call, attempt, deadline).await,
+                },
+                Err(verdict) => verdict,
+            }
+        })
+    }
+
+    fn probe<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
+        Box::pin(async move {
+            match self.service_call(call) {
+                Ok(ServiceCall { look: None, .. }) => {
+                    Verdict::again("the call may not have taken effect; the service knows repeats")
+                }
+                Ok(call @ ServiceCall { look: Some(look), .. }) => {
+                    self.look(call, look, attempt, attempt.deadline()).await
+                }
+                Err(verdict) => verdict,
+            }
+        })
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let Some(ready) = &self.profile.ready else {
+                return Ok(());
+            };
+            let request = self
+                .wire
+                .request(ready, &self.values, &crate::deletion::TraceContext::default())
+                .map_err(|verdict| verdict.why().unwrap_or("not ready").to_owned())?;
+            let deadline = Boottime::now().plus(READY_TIMEOUT);
+            match self.wire.send(ready, request, deadline).await {
+                Ok(answer) if ready.meaning(&answer, &self.values) == Some(Meaning::Done) => Ok(()),
+                Ok(answer) => Err(format!("{} answered {}", ready.label(), answer.status)),
+                Err(Trouble::NotSent(why) | Trouble::Silent(why)) => Err(why),
+            }
+        })
+    }
+}
+
+/// Readiness is asked for every few seconds; one that takes longer is not ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl HttpConnector {
+    fn service_call(&self, call: &Call) -> Result<&ServiceCall, Verdict> {
+        let Call::Http { call } = call else {
+            return Err(misplaced("http", call));
+        };
+        self.profile.call(call).ok_or_else(|| {
+            Verdict::blocked(
+                format!("the system's service profile has no call `{call}`"),
+                "add it to the profile, or correct the plan",
+            )
+        })
+    }
+}
+
+/// What needs no further question.
+fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Verdict {
+    let said = format!("{} answered {}", exchange.label(), answer.status);
+    match meaning {
+        Some(Meaning::Done) => done(answer, None),
+        Some(Meaning::Throttled) => Verdict::Throttled {
+            retry_after: answer.retry_after.unwrap_or(THROTTLED_DEFAULT),
+        },
+        // 503 with a time is the service asking for patience, not failing.
+        Some(Meaning::Retry) => match answer.retry_after {
+            Some(retry_after) if answer.status == 503 => Verdict::Throttled { retry_after },
+            not_before => Verdict::Again {
+                why: said,
+                not_before,
+            },
+        },
+        Some(Meaning::Refused) => Verdict::refused(said),
+        Some(Meaning::Blocked) => Verdict::blocked(said, CORRECT_CREDENTIALS),
+        Some(Meaning::Failed) => Verdict::failed(said),
+        Some(other @ (Meaning::Gone | Meaning::Pending | Meaning::Standing)) => Verdict::failed(format!(
+            "{said}, which means {} where that has no place",
+            other.word()
+        )),
+        None => Verdict::failed(format!("{said}, which the profile does not name")),
+    }
+}
+
+fn done(answer: &Answer, evidence: Option<u16>) -> Verdict {
+    let mut proof = json!({ "status": answer.status });
+    if let Some(evidence) = evidence {
+        proof["evidence"] = json!(evidence);
+    }
+    Verdict::Done { proof: Some(proof) }
+}
+
+fn pending(call: &ServiceCall, answer: &Answer, earlier: Option<&Value>) -> Verdict {
+    let mut kept = earlier
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_else(Map::new);
+    for (name, pointer) in &call.keep {
+        match answer.body.as_ref().and_then(|body| body.pointer(pointer)) {
+            Some(value @ (Value::String(_) | Value::Number(_))) => kept.insert(name.clone(), value.clone()),
+            _ => {
+                return Verdict::failed(format!(
+                    "{} answered {} without the `{name}` that later looks need",
+                    call.act.label(),
+                    answer.status
+                ));
+            }
+        };
+    }
+    Verdict::Pending {
+        look_again: answer.retry_after.unwrap_or(call.every),
+        handle: Some(Value::Object(kept)),
+    }
+}

@@ -1,0 +1,87 @@
+//! A JSON body with `{name}` places in its texts.
+//!
+//! A text that is one place and nothing else takes the value as it is, so that a number stays a number; values are
+//! put into the tree, never into JSON text, so none can break out of its place.
+
+use serde_json::{Map, Value};
+
+use crate::plan::{BadTemplate, CannotRender, Template, TemplatePart, Values};
+
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    Plain(Value),
+    Text(Template),
+    List(Vec<Body>),
+    Object(Vec<(String, Body)>),
+}
+
+impl Body {
+    pub(super) fn parse(json: Value) -> Result<Body, BadTemplate> {
+        Ok(match json {
+            Value::String(text) if text.contains(['{', '}']) => Body::Text(Template::parse(&text)?),
+            Value::Array(all) => Body::List(all.into_iter().map(Body::parse).collect::<Result<_, _>>()?),
+            Value::Object(all) => Body::Object(
+                all.into_iter()
+                    .map(|(key, value)| Ok((key, Body::parse(value)?)))
+                    .collect::<Result<_, _>>()?,
+            ),
+            plain => Body::Plain(plain),
+        })
+    }
+
+    pub(super) fn render(&self, values: &Values) -> Result<Value, CannotRender> {
+        Ok(match self {
+            Body::Plain(value) => value.clone(),
+            Body::Text(template) => match template.parts.as_slice() {
+                [TemplatePart::Name(name)] => values
+                    .get(name)
+                    .cloned()
+                    .ok_or_else(|| CannotRender::Missing(name.clone()))?,
+                _ => Value::String(template.render_plain(values)?),
+            },
+            Body::List(all) => Value::Array(
+                all.iter()
+                    .map(|one| one.render(values))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Body::Object(all) => {
+                let mut object = Map::new();
+                for (key, value) in all {
+                    object.insert(key.clone(), value.render(values)?);
+                }
+                Value::Object(object)
+            }
+        })
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        match self {
+            Body::Plain(_) => Vec::new(),
+            Body::Text(template) => template.names().collect(),
+            Body::List(all) => all.iter().flat_map(Body::names).collect(),
+            Body::Object(all) => all.iter().flat_map(|(_, one)| one.names()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_stay_in_their_places_and_keep_their_kind() {
+        let body = Body::parse(json!({"ids": ["{id}"], "n": "{count}", "why": "gone: {id}", "x": 1}))
+            .expect("a body");
+        let values = Values::from([
+            ("id".to_owned(), json!("a\",\"admin\":true")),
+            ("count".to_owned(), json!(3)),
+        ]);
+        assert_eq!(
+            body.render(&values),
+            Ok(json!({"ids": ["a\",\"admin\":true"], "n": 3, "why": "gone: a\",\"admin\":true", "x": 1}))
+        );
+        assert!(body.render(&Values::new()).is_err());
+    }
+}
