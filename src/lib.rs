@@ -23,5 +23,11 @@ pub mod store;
 // Floor 3: work.
 pub mod engine;
 
-// Over all floors.
+// Floor 4: doors.
+pub mod cli;
+pub mod intake;
+pub mod relay;
+
+// Over all floors: the parts and what they are told.
+pub mod app;
 pub mod settings;

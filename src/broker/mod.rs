@@ -16,6 +16,7 @@ mod letters;
 mod listen;
 mod message;
 mod outlet;
+mod post;
 mod settings;
 mod tally;
 mod topology;

@@ -33,6 +33,9 @@ pub use journal::{Aim, CompletedResult, End, Entry, Orphan, ParkReason, SignalKi
 mod state;
 pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
 
+mod turned_away;
+pub use turned_away::TurnedAway;
+
 mod trace;
 pub use trace::TraceContext;
 

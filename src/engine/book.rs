@@ -5,16 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use crate::connectors::Systems;
-use crate::decide::Known;
 use crate::deletion::TargetType;
 use crate::plan::Plan;
 use crate::store::{Store, StoreError, StoredPlan};
-
-#[derive(Debug, thiserror::Error)]
-#[error("two plan files name the target {target}; wanted one plan for a target")]
-pub struct PlanFileError {
-    pub target: String,
-}
 
 #[derive(Clone, Default)]
 pub struct PlanBook(Arc<RwLock<Book>>);
@@ -99,17 +92,5 @@ impl PlanBook {
 
     fn write(&self, with: impl FnOnce(&mut Book)) {
         with(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-}
-
-/// For admission's rules.
-pub fn known<'a>(current: Option<&'a StoredPlan>, retired: bool) -> Known<'a> {
-    match current {
-        Some(stored) => Known::Current {
-            hash: &stored.hash,
-            plan: &stored.plan,
-        },
-        None if retired => Known::Retired,
-        None => Known::Never,
     }
 }

@@ -15,7 +15,7 @@ mod record;
 mod settings;
 mod watch;
 
-pub use book::{PlanBook, PlanFileError};
+pub use book::PlanBook;
 pub use settings::Settings;
 
 use std::sync::Arc;

@@ -109,10 +109,6 @@ impl Instruments {
             .set(oldest.unwrap_or_default().as_secs_f64());
     }
 
-    pub fn deletions_in_flight(&self, deletions: usize) {
-        self.0.deletions_in_flight.set(gauge(deletions as u64));
-    }
-
     /// One deletion more or fewer that a lane carries.
     pub fn in_flight_changed(&self, by: i64) {
         self.0.deletions_in_flight.inc_by(by);

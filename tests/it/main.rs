@@ -8,8 +8,8 @@ mod amqp_wire;
 mod world;
 
 mod asyncapi;
-mod contract;
 mod broker;
+mod contract;
 mod plan_errors;
 mod plan_rules;
 mod plans;
