@@ -10,5 +10,11 @@ pub mod stopper;
 pub mod deletion;
 pub mod plan;
 
+// Floor 1: rules.
+pub mod decide;
+
 // Floor 2: hands.
+pub mod broker;
 pub mod connectors;
+pub mod services;
+pub mod store;

@@ -1,6 +1,10 @@
 //! The words of a deletion, and the one function by which a deletion changes.
 //!
 //! Nothing here waits, reads a clock or touches the outside: live work and replay use the same code.
+#![allow(
+    clippy::result_large_err,
+    reason = "a rejection is as rare as it is detailed, and a request, its other side, is larger still"
+)]
 
 mod ids;
 pub use ids::{
@@ -10,8 +14,31 @@ pub use ids::{
 mod request;
 pub use request::{Action, Envelope, Rejection, RejectionReason, Request};
 
+mod reading;
+pub use reading::{REQUEST_BODY_MAX_BYTES, read_request};
+mod request_fields;
+pub use request_fields::{
+    BATCH_MAX_CHARS, PARAMS_DEPTH_MAX, PARAMS_MAX_ENTRIES, REASON_MAX_CHARS, REQUEST_VERSION,
+    REQUESTED_BY_MAX_CHARS,
+};
+mod cloud_event;
+mod strict_json;
+
 mod verdict;
 pub use verdict::{Verdict, WHY_MAX_CHARS};
 
+mod journal;
+pub use journal::{Aim, CompletedResult, End, Entry, Orphan, ParkReason, SignalKind, StepNumber, Turn};
+
+mod state;
+pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
+
 mod trace;
 pub use trace::TraceContext;
+
+mod outcome;
+pub use outcome::{
+    Announcement, EVENT_CONTENT_TYPE, Event, EventKind, HEADER_BATCH, HEADER_EVENT, HEADER_KEY,
+    HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE,
+};
+pub mod wire;

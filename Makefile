@@ -1,0 +1,23 @@
+# On a fresh machine: `make demo` shows the main job, `make test` runs every test. Both set up what is missing.
+.PHONY: demo test setup bench mutants audit
+
+demo: setup
+	scripts/demo
+
+test: setup
+	scripts/test
+
+# Installs what is missing; says so where it cannot.
+setup:
+	@scripts/setup
+
+bench: setup
+	scripts/bench
+
+# Takes out the mechanism behind each invariant in turn; a test named after it must fail.
+mutants: setup
+	scripts/mutants
+
+# On a connected machine: licenses, sources, known vulnerabilities.
+audit:
+	@scripts/audit

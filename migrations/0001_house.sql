@@ -1,0 +1,243 @@
+-- Sexton's own tables. The flow reads from the top: plans, who works, requests, deletions, journal, what goes out.
+-- Names and their meaning are those of ARCHITECTURE.md; every column that is not plain has a line.
+
+create schema sexton;
+
+-- ── Plans ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Every version of every plan that was ever in force. A deletion names its version by the small number.
+create table sexton.plans (
+    id            integer generated always as identity primary key,
+    hash          text not null unique,             -- SHA-256 of the canonical form, hex
+    target_type   text not null,
+    canonical     text not null,
+    introduced_at timestamptz not null default now()
+);
+
+-- ── Who works ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- One row a process start. Apart from the fences, so that a heartbeat never waits for a batch.
+create table sexton.workers (
+    worker     uuid primary key,
+    host       text not null,
+    pid        integer not null,
+    started_at timestamptz not null default now(),
+    expires_at timestamptz not null,                -- by this database's clock, nobody else's
+    lost_at    timestamptz                          -- set by the takeover; never cleared
+) with (fillfactor = 50);
+
+-- The fence: one row a writer connection. Whoever writes locks its row and compares the epoch.
+create table sexton.lanes (
+    lane          bigint generated always as identity primary key,
+    worker        uuid not null,
+    epoch         integer not null default 1,       -- raised by a takeover; the old epoch writes nothing more
+    generation    bigint not null default 0,        -- raised by every signal for a deletion in flight here
+    taken_over_at timestamptz
+) with (fillfactor = 50);
+
+-- ── Requests ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Append only. Range-partitioned by id (uuid v7), so old months are dropped and not deleted row by row.
+create table sexton.requests (
+    id             uuid not null primary key,
+    received_at    timestamptz not null default now(),
+    action         text not null,
+    tenant         text not null,
+    target_type    text not null,
+    target_id      text not null,
+    key            text,
+    batch          text,
+    requested_by   text,
+    reason         text,
+    not_before     timestamptz,
+    deadline       timestamptz,
+    params         jsonb,
+    message_id     text,
+    correlation_id text,
+    traceparent    text,
+    tracestate     text,
+    deletion_id    uuid not null                    -- the deletion that answers it, also when that is yet to begin
+) partition by range (id);
+
+-- Key memory: which request a key means. One partition a day; looked up across all that are kept.
+create table sexton.keys (
+    day        date not null,
+    digest     uuid not null,                       -- of tenant and key
+    content    uuid not null,                       -- of the canonical request: same key, other content = conflict
+    request_id uuid not null,
+    primary key (digest, day)
+) partition by range (day);
+
+-- What was turned away, with its body, until it has been handed to `deletion.rejected`.
+create table sexton.rejections (
+    id             uuid primary key,
+    received_at    timestamptz not null default now(),
+    reason         text not null,
+    field          text not null,
+    detail         text not null,
+    tenant         text,
+    target_type    text,
+    key            text,
+    message_id     text,
+    correlation_id text,
+    content_type   text,
+    traceparent    text,
+    body           bytea                            -- null once it has reached the broker, or came over the bound
+);
+
+-- ── Deletions ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Raised for every deletion; its do side is `generation`, its undo side `generation + 1`. Targets compare it, so
+-- that a process that wakes up late cannot put back what somebody newer has decided.
+create sequence sexton.generation increment by 2 start with 2;
+
+-- Open deletions, and at the same time the slots: one open deletion a target. Small, since what has ended moves out;
+-- so claims stay cheap however long some reader holds an old snapshot.
+create table sexton.open_deletions (
+    id          uuid primary key,
+    tenant      text not null,
+    target_type text not null,
+    target_id   text not null,
+    request_id  uuid not null,
+    plan        integer not null,
+    fold        uuid not null,                      -- digest of action and params: equal ones may join
+    generation  bigint not null default nextval('sexton.generation'),
+    admitted_at timestamptz not null default now(),
+    deadline    timestamptz,
+    lane        bigint,                             -- null: nobody has it
+    epoch       integer,
+    tenure      integer not null default 1,         -- raised by every claim
+    seq         integer not null default 0,         -- records in the journal
+    starts      smallint not null default 0,        -- claims since the last record
+    effect_ms   integer,                            -- hard timeout of the open intent; null: none is open
+    unwinding   boolean not null default false,
+    parked      text,                               -- why a person must look; null: nobody must
+    due_at      timestamptz not null                -- meaningful while nobody has it
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+
+create unique index open_slot on sexton.open_deletions (tenant, target_type, target_id);
+create index open_ready on sexton.open_deletions (plan, due_at) where lane is null;
+create index open_lane on sexton.open_deletions (lane) where lane is not null;
+
+-- Requests folded into a deletion beyond the first.
+create table sexton.joined (
+    deletion_id uuid not null,
+    request_id  uuid not null,
+    primary key (deletion_id, request_id)
+);
+
+-- The one request that waits until the slot is free.
+create table sexton.successors (
+    blocking    uuid primary key,                   -- the open deletion it waits for
+    deletion_id uuid not null unique,               -- the id its own deletion will have
+    request_id  uuid not null,
+    plan        integer not null,
+    fold        uuid not null,
+    deadline    timestamptz,
+    due_at      timestamptz not null
+);
+
+-- What has ended; also the tombstones.
+create table sexton.deletions (
+    id          uuid not null primary key,
+    tenant      text not null,
+    target_type text not null,
+    target_id   text not null,
+    request_id  uuid not null,
+    plan        integer not null,
+    generation  bigint not null,
+    admitted_at timestamptz not null,
+    ended_at    timestamptz not null default now(),
+    seq         integer not null,
+    result      text not null,                      -- deleted, already_gone, absent, or the end's own word
+    detail      jsonb not null
+) partition by range (id);
+
+create index deletions_target on sexton.deletions (tenant, target_type, target_id);
+
+-- The journal: what was intended and what came of it. Append only.
+create table sexton.journal (
+    deletion_id uuid not null,
+    seq         integer not null,
+    tenure      integer not null,
+    lane        bigint not null,
+    at          timestamptz not null default now(),
+    entries     jsonb not null,
+    primary key (deletion_id, seq)
+) partition by range (deletion_id);
+
+-- People and policies speak here; they never write deletions.
+create table sexton.signals (
+    id          bigint generated always as identity primary key,
+    deletion_id uuid not null,
+    kind        text not null,
+    said_by     text not null,
+    reason      text,
+    at          timestamptz not null default now()
+);
+create index signals_deletion on sexton.signals (deletion_id);
+
+-- Who did what from outside, for the auditor.
+create table sexton.audit (
+    id          bigint generated always as identity primary key,
+    at          timestamptz not null default now(),
+    said_by     text not null,
+    action      text not null,
+    deletion_id uuid,
+    detail      jsonb not null default '{}'
+);
+
+-- ── What goes out ───────────────────────────────────────────────────────────────────────────────────────────────
+
+-- A row knows where it goes; what it says is composed from rows that never change, so every publish is the same.
+create table sexton.outbox (
+    id           uuid primary key,
+    destination  text not null,                     -- events, rejected
+    kind         text not null,                     -- the event's word
+    request_id   uuid,
+    rejection_id uuid,
+    deletion_id  uuid,
+    seq          integer,
+    detail       jsonb,
+    at           timestamptz not null default now(),
+    taken_until  timestamptz not null               -- somebody is publishing it until then; then the sweep may
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+
+-- ── Partitions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- The smallest uuid v7 of a moment.
+create function sexton.uuid_floor(at timestamptz) returns uuid language sql immutable strict as $$
+    select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid
+$$;
+
+-- Makes what is missing from one month back (clocks differ) to two months ahead, and key days likewise. Harmless to
+-- repeat; run at migration and by every worker once in a while.
+create function sexton.ensure_partitions() returns void language plpgsql as $$
+declare
+    parent text;
+    low timestamptz;
+    day date;
+begin
+    -- Two workers that start in the same moment must not both make one.
+    perform pg_advisory_xact_lock(hashtext('sexton.ensure_partitions'));
+    foreach parent in array array['requests', 'deletions', 'journal'] loop
+        for n in -1..2 loop
+            low := date_trunc('month', now() at time zone 'utc') at time zone 'utc' + make_interval(months => n);
+            if to_regclass(format('sexton.%s_%s', parent, to_char(low at time zone 'utc', 'YYYYMM'))) is null then
+                execute format(
+                    'create table sexton.%I partition of sexton.%I for values from (%L) to (%L)',
+                    parent || '_' || to_char(low at time zone 'utc', 'YYYYMM'), parent,
+                    sexton.uuid_floor(low), sexton.uuid_floor(low + interval '1 month'));
+            end if;
+        end loop;
+    end loop;
+    for n in -1..3 loop
+        day := (now() at time zone 'utc')::date + n;
+        if to_regclass(format('sexton.keys_%s', to_char(day, 'YYYYMMDD'))) is null then
+            execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
+                'keys_' || to_char(day, 'YYYYMMDD'), day, day + 1);
+        end if;
+    end loop;
+end $$;
+
+select sexton.ensure_partitions();

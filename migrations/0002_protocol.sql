@@ -1,0 +1,290 @@
+-- The guarded writes. Each function is one round trip and one transaction, and begins with the fence: the row is
+-- locked and compared in a statement of its own, since only a *later* statement sees what was committed meanwhile.
+
+-- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
+-- locks, and never a plan that was made while the table was empty.
+
+create function sexton.write_records(
+    p_lane bigint,
+    p_epoch integer,
+    p_generation bigint,
+    p_ids uuid[],                -- sorted
+    p_tenures integer[],
+    p_seqs integer[],            -- records that the writer knows of
+    p_entries text[],
+    p_due timestamptz[],         -- null: the lane keeps it; else nobody has it until then
+    p_effect_ms integer[],       -- hard timeout of an intent in this record
+    p_unwinding boolean[],
+    p_parked text[],
+    p_result text[],             -- not null: it ends
+    p_detail text[],             -- of the end or the announcement
+    p_announce text[],           -- not null: the event's word
+    p_events uuid[],             -- id of that event
+    p_at timestamptz             -- by the writer's clock: what it publishes from memory is what a sweep would publish
+) returns table (said text, deletion_id uuid, number bigint)
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+declare
+    v_generation bigint;
+    v_written uuid[];
+    v_ended uuid[];
+    v_events bigint;
+begin
+    select l.generation into v_generation from sexton.lanes l
+    where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'lost'::text, null::uuid, 0::bigint;
+        return;
+    end if;
+    if v_generation <> p_generation then
+        return query select 'signalled'::text, null::uuid, v_generation;
+        return;
+    end if;
+
+    with input as (
+        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked)
+            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked)
+    ), written as (
+        update sexton.open_deletions d
+        set seq = d.seq + 1,
+            starts = 0,
+            lane = case when i.due is null then d.lane end,
+            epoch = case when i.due is null then d.epoch end,
+            due_at = coalesce(greatest(i.due, now()), d.due_at),
+            effect_ms = i.effect_ms,
+            unwinding = i.unwinding,
+            parked = i.parked
+        from input i
+        where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure and d.seq = i.seq
+        returning d.id, d.seq, d.tenure, i.entries
+    ), journaled as (
+        insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
+        select w.id, w.seq, w.tenure, p_lane, w.entries::jsonb from written w
+    )
+    select array_agg(w.id) into v_written from written w;
+
+    -- A statement of its own: it must see every request that was folded in before the row was locked above.
+    if exists (select from unnest(p_announce) a where a is not null) then
+        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, at, taken_until)
+        select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
+               'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb, p_at,
+               -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
+               case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
+        from unnest(v_written) w
+        join unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event) on i.id = w
+        join sexton.open_deletions d on d.id = w
+        cross join lateral (
+            select d.request_id
+            union all
+            select j.request_id from sexton.joined j where j.deletion_id = d.id
+        ) r
+        where i.announce is not null;
+        get diagnostics v_events = row_count;
+        if v_events > (select count(*) from unnest(v_written) w
+                       join unnest(p_ids, p_announce) as i (id, announce) on i.id = w and i.announce is not null) then
+            return query select 'more_events'::text, null::uuid, v_events;
+        end if;
+    end if;
+
+    if exists (select from unnest(p_result) a where a is not null) then
+        with ended as (
+            delete from sexton.open_deletions d
+            using unnest(p_ids, p_result, p_detail) as i (id, result, detail)
+            where d.id = i.id and i.result is not null and d.id = any (v_written)
+            returning d.*, i.result, i.detail
+        ), moved as (
+            insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
+                                          admitted_at, seq, result, detail)
+            select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
+                   e.admitted_at, e.seq, e.result, e.detail::jsonb
+            from ended e
+        )
+        select array_agg(e.id) into v_ended from ended e;
+
+        -- Whoever waited for the slot has it now.
+        with freed as (
+            delete from sexton.successors s using unnest(v_ended) e where s.blocking = e returning s.*
+        )
+        insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at)
+        select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id, f.plan, f.fold, f.deadline, greatest(f.due_at, now())
+        from freed f join sexton.deletions d on d.id = f.blocking;
+    end if;
+
+    return query select 'applied'::text, w, 0::bigint from unnest(v_written) w;
+end $$;
+
+-- Takes what is due and nobody has, at most `p_limit`, of the plans this worker can carry out.
+-- `p_since` keeps the scan off rows that an earlier scan has already passed: under a long-held snapshot dead index
+-- entries pile up there. Now and then the caller passes '-infinity' and looks at everything.
+create function sexton.claim(
+    p_lane bigint,
+    p_epoch integer,
+    p_plans integer[],
+    p_since timestamptz,
+    p_limit integer
+) returns table (
+    said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
+    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint
+)
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+#variable_conflict use_column
+begin
+    perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
+            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint;
+        return;
+    end if;
+    return query
+    -- Materialized, or the planner may run the scan again for the join and take more than the limit.
+    with ready as materialized (
+        select r.id
+        from unnest(p_plans) p
+        cross join lateral (
+            select o.id, o.due_at from sexton.open_deletions o
+            where o.plan = p and o.lane is null and o.due_at <= now() and o.due_at >= p_since
+            order by o.due_at
+            limit p_limit
+            for update skip locked
+        ) r
+        order by r.due_at
+        limit p_limit
+    ), taken as (
+        update sexton.open_deletions d
+        set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
+        from ready where d.id = ready.id and d.lane is null
+        returning d.*
+    )
+    select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
+    from taken t;
+end $$;
+
+-- Hands back what a lane has, with nothing to record: it is waiting for somebody's word, or has not begun. Refused
+-- like an intent when somebody has signalled, or their word would wait until the deletion falls due.
+create function sexton.release(
+    p_lane bigint, p_epoch integer, p_generation bigint, p_ids uuid[], p_tenures integer[], p_due timestamptz[]
+) returns table (said text, number bigint)
+language plpgsql
+as $$
+declare
+    v_generation bigint;
+begin
+    select l.generation into v_generation from sexton.lanes l
+    where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'lost'::text, 0::bigint;
+        return;
+    end if;
+    if v_generation <> p_generation then
+        return query select 'signalled'::text, v_generation;
+        return;
+    end if;
+    update sexton.open_deletions d
+    set lane = null, epoch = null, due_at = greatest(i.due, now()), starts = 0
+    from unnest(p_ids, p_tenures, p_due) as i (id, tenure, due)
+    where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure;
+    return query select 'applied'::text, 0::bigint;
+end $$;
+
+-- A signal is heard by whoever has the deletion, or wakes it if nobody has. The fence comes before the row, as
+-- everywhere; if the deletion changed hands in between, the answer is 'moved' and the caller asks again.
+create function sexton.signal(p_deletion uuid, p_kind text, p_by text, p_reason text) returns text
+language plpgsql
+as $$
+declare
+    v_lane bigint;
+    v_now bigint;
+    v_epoch integer;
+begin
+    select d.lane, d.epoch into v_lane, v_epoch from sexton.open_deletions d where d.id = p_deletion;
+    if not found then
+        return 'not_open';
+    end if;
+    if v_lane is not null then
+        perform 1 from sexton.lanes l where l.lane = v_lane for no key update;
+    end if;
+    select d.lane into v_now from sexton.open_deletions d where d.id = p_deletion for update;
+    if not found or v_now is distinct from v_lane then
+        return 'moved';
+    end if;
+    insert into sexton.signals (deletion_id, kind, said_by, reason) values (p_deletion, p_kind, p_by, p_reason);
+    insert into sexton.audit (said_by, action, deletion_id, detail)
+    values (p_by, p_kind, p_deletion, jsonb_strip_nulls(jsonb_build_object('reason', p_reason)));
+    if v_lane is null then
+        -- Not a word about the deletion itself: only that somebody should look at it now.
+        update sexton.open_deletions d
+        set due_at = case when d.effect_ms is null then now() else greatest(d.due_at, now()) end
+        where d.id = p_deletion;
+    else
+        update sexton.lanes l set generation = l.generation + 1 where l.lane = v_lane;
+    end if;
+    perform pg_notify('sexton_wake', coalesce(v_lane::text, ''));
+    return 'said';
+end $$;
+
+-- Takeover, first half: workers whose lease has run out lose their lanes. Compare-and-set, so that of several who
+-- try one does it; the lost worker's next write finds another epoch.
+create function sexton.take_over() returns integer
+language plpgsql
+as $$
+declare
+    v_count integer;
+begin
+    with silent as (
+        select w.worker from sexton.workers w
+        where w.lost_at is null and w.expires_at < now()
+        order by w.worker for update skip locked
+    ), lost as (
+        update sexton.workers w set lost_at = now() from silent s where w.worker = s.worker returning w.worker
+    )
+    update sexton.lanes l set epoch = l.epoch + 1, taken_over_at = now() from lost where l.worker = lost.worker;
+    get diagnostics v_count = row_count;
+    return v_count;
+end $$;
+
+-- Second half, a page at a time, by anyone, until no row names a dead epoch. An open intent is not touched before
+-- its hard timeout has passed since the takeover: a frozen process may still be in the middle of it.
+create function sexton.adopt_page(p_limit integer) returns integer
+language plpgsql
+as $$
+declare
+    v_count integer;
+begin
+    with page as materialized (
+        select d.id, l.taken_over_at
+        from sexton.lanes l
+        cross join lateral (
+            select o.id from sexton.open_deletions o
+            where o.lane = l.lane and o.epoch < l.epoch
+            order by o.id limit p_limit
+            for update skip locked
+        ) d
+        where l.taken_over_at is not null
+        limit p_limit
+    )
+    update sexton.open_deletions d
+    set lane = null,
+        epoch = null,
+        due_at = case when d.effect_ms is null then now()
+                      else greatest(page.taken_over_at + make_interval(secs => d.effect_ms / 1000.0), now()) end
+    from page where d.id = page.id;
+    get diagnostics v_count = row_count;
+    if v_count = 0 then
+        -- Nothing names them any more: the fences of the lost go. A late write finds no row, which is as good.
+        delete from sexton.lanes l
+        where l.taken_over_at < now() - interval '1 minute'
+          and not exists (select from sexton.open_deletions d where d.lane = l.lane);
+        delete from sexton.workers w
+        where w.lost_at < now() - interval '1 hour' and not exists (select from sexton.lanes l where l.worker = w.worker);
+    end if;
+    return v_count;
+end $$;

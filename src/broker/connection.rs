@@ -1,0 +1,264 @@
+//! One connection, kept alive: connect, notice the loss, connect again until told to stop.
+//!
+//! The outage is said once when the first link goes and once when the last is back. Tries in between are
+//! silent, because a log that repeats itself every second hides the sentence that matters.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::StreamExt;
+use lapin::{Connection, ConnectionProperties};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::error::BrokerError;
+use super::settings::BrokerSettings;
+use super::tally::Tally;
+
+/// How often a link looks at its connection by the clock, should the event of its loss go missing.
+pub const LINK_CHECK_MS: u64 = 1_000;
+/// How long a parting close may take; a broker that is gone does not answer it.
+const CLOSE_WAIT_MAX_MS: u64 = 2_000;
+
+pub(super) type Live = Arc<Connection>;
+
+/// A connection that comes back. Clones look at the same one.
+#[derive(Clone)]
+pub(super) struct Link {
+    now: watch::Receiver<Option<Live>>,
+    settings: Arc<BrokerSettings>,
+}
+
+impl Link {
+    pub(super) fn start(
+        name: &'static str,
+        settings: Arc<BrokerSettings>,
+        outage: Arc<Outage>,
+        stop: CancellationToken,
+    ) -> Link {
+        let (tell, now) = watch::channel(None);
+        outage.opened();
+        tokio::spawn(keep_alive(name, settings.clone(), outage, stop, tell));
+        Link { now, settings }
+    }
+
+    /// The connection, if there is one right now.
+    pub(super) fn current(&self) -> Option<Live> {
+        self.now.borrow().clone().filter(|live| live.status().connected())
+    }
+
+    /// Waits for a connection. `None` means that the link has been stopped.
+    pub(super) async fn up(&self) -> Option<Live> {
+        let mut now = self.now.clone();
+        loop {
+            let live = now.wait_for(Option::is_some).await.ok()?.clone();
+            match live {
+                Some(live) if live.status().connected() => return Some(live),
+                // The loss is known here before the keeper has said so; wait for its word.
+                _ => now.changed().await.ok()?,
+            }
+        }
+    }
+
+    /// Waits until the link has said that its connection is gone.
+    pub(super) async fn gone(&self) {
+        let mut now = self.now.clone();
+        let _closed_is_gone_too = now.wait_for(Option::is_none).await;
+    }
+
+    pub(super) fn backoff(&self) -> ExponentialBackoff {
+        backoff(&self.settings)
+    }
+}
+
+async fn keep_alive(
+    name: &'static str,
+    settings: Arc<BrokerSettings>,
+    outage: Arc<Outage>,
+    stop: CancellationToken,
+    tell: watch::Sender<Option<Live>>,
+) {
+    let mut down_since: Option<Instant> = None;
+    loop {
+        let Some(live) = stop
+            .run_until_cancelled(insist(name, &settings, &outage, &mut down_since))
+            .await
+        else {
+            return;
+        };
+        outage.back(down_since.take());
+        tell.send_replace(Some(live.clone()));
+        let error = stop.run_until_cancelled(loss_of(&live)).await;
+        tell.send_replace(None);
+        let Some(error) = error else {
+            close(&live).await;
+            return;
+        };
+        down_since = Some(Instant::now());
+        outage.lost(name, true, &error);
+    }
+}
+
+/// Tries until it succeeds.
+async fn insist(
+    name: &'static str,
+    settings: &BrokerSettings,
+    outage: &Outage,
+    down_since: &mut Option<Instant>,
+) -> Live {
+    let mut waits = backoff(settings);
+    loop {
+        match connect(settings, name).await {
+            Ok(live) => return live,
+            // A first connection that fails is an outage too, and is said as one.
+            Err(error) if down_since.is_none() => {
+                *down_since = Some(Instant::now());
+                outage.lost(name, false, &chain(&error));
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(waits.next().unwrap_or(settings.reconnect_max)).await;
+    }
+}
+
+/// Resolves when the connection is not one any more, with what is known of the reason.
+async fn loss_of(live: &Connection) -> String {
+    let mut events = std::pin::pin!(live.events_listener());
+    let mut last = String::from("the connection was closed");
+    loop {
+        if !live.status().connected() {
+            return last;
+        }
+        let by_clock = Duration::from_millis(LINK_CHECK_MS);
+        if let Ok(event) = tokio::time::timeout(by_clock, events.next()).await {
+            match event {
+                // A channel's error is told here too; whether the connection still stands is asked above.
+                Some(lapin::Event::Error(error)) => last = error.to_string(),
+                Some(lapin::Event::ConnectionBlocked(reason)) => {
+                    warn!(
+                        reason,
+                        "the broker blocks publishers until it has memory or disk again"
+                    );
+                }
+                Some(lapin::Event::ConnectionUnblocked) => info!("the broker takes messages again"),
+                Some(_) => {}
+                None => tokio::time::sleep(by_clock).await,
+            }
+        }
+    }
+}
+
+/// One try, bounded in time. TLS where the URL says amqps.
+pub(super) async fn connect(settings: &BrokerSettings, name: &str) -> Result<Live, BrokerError> {
+    let uri = settings.uri()?;
+    let at = format!(
+        "{}:{}{}",
+        uri.authority.host,
+        uri.authority.port,
+        vhost_of(&uri.vhost)
+    );
+    let properties =
+        ConnectionProperties::default().with_connection_name(format!("{} {name}", settings.name).into());
+    match tokio::time::timeout(settings.connect_timeout, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(Arc::new(connection)),
+        Ok(Err(source)) => Err(BrokerError::Connect { at, source }),
+        Err(_) => Err(BrokerError::ConnectTimeout {
+            at,
+            wait_ms: u64::try_from(settings.connect_timeout.as_millis()).unwrap_or(u64::MAX),
+        }),
+    }
+}
+
+/// Says goodbye, if somebody is there to hear it.
+pub(super) async fn close(live: &Connection) {
+    let goodbye = live.close(200, "done".into());
+    let _gone_already = tokio::time::timeout(Duration::from_millis(CLOSE_WAIT_MAX_MS), goodbye).await;
+}
+
+/// backon adds up to the whole delay as jitter, so half the wanted cap keeps the cap.
+fn backoff(settings: &BrokerSettings) -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(settings.reconnect_min.min(settings.reconnect_max / 2))
+        .with_max_delay(settings.reconnect_max / 2)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+fn vhost_of(vhost: &str) -> String {
+    if vhost == "/" {
+        String::new()
+    } else {
+        format!(" (vhost {vhost:?})")
+    }
+}
+
+fn chain(error: &BrokerError) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    // lapin's text holds its own causes already.
+    if let Some(next) = cause.take() {
+        said.push_str(": ");
+        said.push_str(&next.to_string());
+    }
+    said
+}
+
+/// How many links there are and how many are down. Shared by all links of a process, so that one outage
+/// of the broker is one sentence and not one for each link.
+pub(super) struct Outage {
+    links: Mutex<Links>,
+    tally: Arc<Tally>,
+}
+
+#[derive(Default)]
+struct Links {
+    opened: usize,
+    up: usize,
+    said: bool,
+}
+
+impl Outage {
+    pub(super) fn new(tally: Arc<Tally>) -> Outage {
+        Outage {
+            links: Mutex::default(),
+            tally,
+        }
+    }
+
+    pub(super) fn all_up(&self) -> bool {
+        let links = self.lock();
+        links.up == links.opened
+    }
+
+    fn opened(&self) {
+        self.lock().opened += 1;
+    }
+
+    fn lost(&self, link: &str, was_up: bool, reason: &str) {
+        self.tally.outages(1);
+        let mut links = self.lock();
+        if was_up {
+            links.up -= 1;
+        }
+        if !std::mem::replace(&mut links.said, true) {
+            warn!(link, reason, "lost the broker, reconnecting until it is back");
+        }
+    }
+
+    fn back(&self, down_since: Option<Instant>) {
+        let mut links = self.lock();
+        links.up += 1;
+        if links.up == links.opened && std::mem::replace(&mut links.said, false) {
+            let down_ms =
+                down_since.map(|since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX));
+            info!(down_ms, "the broker is back");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

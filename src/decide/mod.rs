@@ -1,0 +1,12 @@
+//! The rules: pure functions that say what should happen, and never do it.
+//!
+//! Time and chance are handed in, so every decision can be tried without a database, a broker or a clock.
+
+mod next;
+pub use next::{Circumstances, Move, STARTS_MAX, Signal, next};
+
+mod admission;
+pub use admission::{Admitted, Known, Place, SlotView, admit, place};
+
+mod cadence;
+pub use cadence::due;

@@ -1,0 +1,262 @@
+//! The fields of a request, each taken with its type and its bound.
+//!
+//! A field that is not known is an error, not ignored: a misspelt `not_before` would otherwise delete at once.
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::cloud_event::found;
+use super::strict_json::pointer_to;
+use super::{
+    Action, BadName, Envelope, Key, Rejection, RejectionReason, Request, Target, TargetId, TargetType, Tenant,
+};
+
+/// Params are what a plan declares; a plan with more than 64 of them is not a plan.
+pub const PARAMS_MAX_ENTRIES: usize = 64;
+/// Counted from `params` itself. Params are scalars in practice; this leaves room and bounds every walk over them.
+pub const PARAMS_DEPTH_MAX: usize = 8;
+/// A reason is a sentence or two for the audit.
+pub const REASON_MAX_CHARS: usize = 1_000;
+pub const REQUESTED_BY_MAX_CHARS: usize = 255;
+/// It travels as an AMQP header and is part of an index.
+pub const BATCH_MAX_CHARS: usize = 255;
+
+/// The version of this contract; `version` may be left out.
+pub const REQUEST_VERSION: u64 = 1;
+
+const FIELDS: [&str; 11] = [
+    "version",
+    "action",
+    "target",
+    "tenant",
+    "key",
+    "batch",
+    "requested_by",
+    "reason",
+    "not_before",
+    "deadline",
+    "params",
+];
+const TARGET_FIELDS: [&str; 2] = ["type", "id"];
+
+/// The fields of one request, bare or out of its CloudEvent.
+pub(super) struct Fields {
+    /// The pointer to the request within the message.
+    at: &'static str,
+    fields: Map<String, Value>,
+}
+
+impl Fields {
+    pub(super) fn new(at: &'static str, mut fields: Map<String, Value>) -> Self {
+        // A null field is one left out: many publishers write their absent values so.
+        fields.retain(|_, value| !value.is_null());
+        Fields { at, fields }
+    }
+
+    pub(super) fn all(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
+    pub(super) fn request(&mut self, envelope: &Envelope) -> Result<Request, Rejection> {
+        // The version comes first: of another version's fields nothing is known.
+        self.check_version()?;
+        only_known(self.at, &self.fields, &FIELDS)?;
+        let action = self.action()?;
+        let target = self.target()?;
+        let key = self.key(envelope)?;
+        Ok(Request {
+            action,
+            target,
+            key,
+            batch: self.line("batch", BATCH_MAX_CHARS)?,
+            requested_by: self.line("requested_by", REQUESTED_BY_MAX_CHARS)?,
+            reason: self.text("reason", REASON_MAX_CHARS)?,
+            not_before: self.time("not_before")?,
+            deadline: self.time("deadline")?,
+            params: self.params()?,
+            envelope: envelope.clone(),
+        })
+    }
+
+    fn pointer(&self, name: &str) -> String {
+        pointer_to(self.at, name)
+    }
+
+    fn check_version(&self) -> Result<(), Rejection> {
+        match self.fields.get("version") {
+            None => Ok(()),
+            Some(version) if version.as_f64() == Some(REQUEST_VERSION as f64) => Ok(()),
+            Some(other) => {
+                let what = if other.is_number() {
+                    "another number"
+                } else {
+                    found(Some(other))
+                };
+                Err(Rejection::new(
+                    RejectionReason::UnknownVersion,
+                    self.pointer("version"),
+                    format!("found {what}; wanted {REQUEST_VERSION}, or no version"),
+                ))
+            }
+        }
+    }
+
+    fn action(&self) -> Result<Action, Rejection> {
+        const WANTED: &str = "delete, restore or cancel";
+        match self.fields.get("action") {
+            None => Ok(Action::Delete),
+            Some(Value::String(word)) => Action::parse(word).ok_or_else(|| {
+                wrong(
+                    self.pointer("action"),
+                    format!("found another word; wanted {WANTED}"),
+                )
+            }),
+            other => Err(mismatch(self.pointer("action"), other, WANTED)),
+        }
+    }
+
+    fn target(&self) -> Result<Target, Rejection> {
+        let at = self.pointer("target");
+        let Some(Value::Object(target)) = self.fields.get("target") else {
+            return Err(mismatch(
+                at,
+                self.fields.get("target"),
+                "an object with type and id",
+            ));
+        };
+        only_known(&at, target, &TARGET_FIELDS)?;
+        let name = |from: &Map<String, Value>, at: &str, name: &str| match from.get(name) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            other => Err(mismatch(pointer_to(at, name), other, "a string")),
+        };
+        let bad = |at: &str, name: &str| {
+            let pointer = pointer_to(at, name);
+            move |bad: BadName| wrong(pointer, format!("found {bad}"))
+        };
+        let kind = TargetType::parse(name(target, &at, "type")?).map_err(|bad| {
+            // The word itself stays out: what was put into a type by mistake may be anything.
+            let wanted = bad.wanted;
+            wrong(
+                pointer_to(&at, "type"),
+                format!("found a string in another form; wanted {wanted}"),
+            )
+        })?;
+        let id = TargetId::parse(name(target, &at, "id")?).map_err(bad(&at, "id"))?;
+        let tenant = Tenant::parse(name(&self.fields, self.at, "tenant")?).map_err(bad(self.at, "tenant"))?;
+        Ok(Target { tenant, kind, id })
+    }
+
+    fn key(&self, envelope: &Envelope) -> Result<Option<Key>, Rejection> {
+        let at = self.pointer("key");
+        match (self.fields.get("key"), envelope.message_id.as_deref()) {
+            (Some(Value::String(key)), _) => Key::parse(key.as_str())
+                .map(Some)
+                .map_err(|bad| wrong(at, format!("found {bad}"))),
+            (Some(other), _) => Err(mismatch(at, Some(other), "a string")),
+            // An empty message_id is how some clients write none.
+            (None, None | Some("")) => Ok(None),
+            (None, Some(id)) => Key::parse(id)
+                .map(Some)
+                .map_err(|bad| wrong(at, format!("found nothing here, and as message_id {bad}"))),
+        }
+    }
+
+    /// One line that is not empty: it becomes a header.
+    fn line(&self, name: &str, max_chars: usize) -> Result<Option<String>, Rejection> {
+        let text = self.text(name, max_chars)?;
+        let what = match &text {
+            Some(text) if text.is_empty() => "an empty string",
+            Some(text) if text.contains(char::is_control) => "a control character",
+            _ => return Ok(text),
+        };
+        let wanted = format!("1 to {max_chars} characters without control characters");
+        Err(wrong(
+            self.pointer(name),
+            format!("found {what}; wanted {wanted}"),
+        ))
+    }
+
+    fn text(&self, name: &str, max_chars: usize) -> Result<Option<String>, Rejection> {
+        match self.fields.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => match text.chars().count() {
+                chars if chars > max_chars => Err(wrong(
+                    self.pointer(name),
+                    format!("found {chars} characters; wanted at most {max_chars}"),
+                )),
+                _ => Ok(Some(text.clone())),
+            },
+            other => Err(mismatch(self.pointer(name), other, "a string")),
+        }
+    }
+
+    fn time(&self, name: &str) -> Result<Option<OffsetDateTime>, Rejection> {
+        const WANTED: &str = "a time as in RFC 3339, like 2030-01-31T12:00:00Z";
+        let at = || self.pointer(name);
+        match self.fields.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339)
+                .map(|time| Some(as_kept(time)))
+                .map_err(|_| wrong(at(), format!("found a string in another form; wanted {WANTED}"))),
+            other => Err(mismatch(at(), other, WANTED)),
+        }
+    }
+
+    fn params(&mut self) -> Result<Map<String, Value>, Rejection> {
+        let at = self.pointer("params");
+        let params = match self.fields.remove("params") {
+            None => return Ok(Map::new()),
+            Some(Value::Object(params)) => params,
+            other => return Err(mismatch(at, other.as_ref(), "an object")),
+        };
+        if params.len() > PARAMS_MAX_ENTRIES {
+            let entries = params.len();
+            return Err(wrong(
+                at,
+                format!("found {entries} entries; wanted at most {PARAMS_MAX_ENTRIES}"),
+            ));
+        }
+        if let Some((name, _)) = params.iter().find(|(_, value)| depth(value) >= PARAMS_DEPTH_MAX) {
+            return Err(wrong(
+                pointer_to(&at, name),
+                format!("found deeper nesting; wanted at most {PARAMS_DEPTH_MAX} levels"),
+            ));
+        }
+        Ok(params)
+    }
+}
+
+fn only_known(at: &str, fields: &Map<String, Value>, known: &[&str]) -> Result<(), Rejection> {
+    match fields.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(wrong(
+            pointer_to(at, name),
+            format!("found an unknown field; wanted only {}", known.join(", ")),
+        )),
+    }
+}
+
+/// Postgres keeps microseconds and no offset. A finer value would not be the same request when read back.
+fn as_kept(time: OffsetDateTime) -> OffsetDateTime {
+    let time = time.checked_to_offset(time::UtcOffset::UTC).unwrap_or(time);
+    time.replace_nanosecond(time.nanosecond() / 1_000 * 1_000)
+        .unwrap_or(time)
+}
+
+fn depth(value: &Value) -> usize {
+    let inside: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Array(all) => &mut all.iter(),
+        Value::Object(all) => &mut all.values(),
+        _ => return 0,
+    };
+    1 + inside.map(depth).max().unwrap_or(0)
+}
+
+pub(super) fn wrong(at: impl Into<String>, detail: impl Into<String>) -> Rejection {
+    Rejection::new(RejectionReason::WrongShape, at, detail)
+}
+
+pub(super) fn mismatch(at: impl Into<String>, value: Option<&Value>, wanted: &str) -> Rejection {
+    wrong(at, format!("found {}; wanted {wanted}", found(value)))
+}

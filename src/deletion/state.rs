@@ -1,0 +1,429 @@
+//! Where a deletion stands, and the one function by which that changes.
+//!
+//! The live worker and replay both go through [`State::apply`]; what its `match` does not name is an error that
+//! says both sides, never a panic: old journals meet new releases.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::journal::StepNumber;
+use super::{Aim, End, Entry, ParkReason, SignalKind, Verdict, journal::Turn};
+use crate::plan::Values;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub phase: Phase,
+    /// Set while a person must look; the phase says where it goes on.
+    pub parked: Option<ParkReason>,
+    /// A halt is in force: nothing begins.
+    pub halted: bool,
+    pub facts: Option<Facts>,
+    /// Index 0 is the lookup.
+    pub tracks: Vec<Track>,
+    /// The same steps on the way back; index 0 stays unused.
+    pub undos: Vec<Track>,
+    pub overdue: bool,
+    /// Signals already taken in.
+    pub signals: Vec<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    Forward,
+    Unwinding(Turn),
+    Ended(End),
+}
+
+impl Phase {
+    fn word(&self) -> &'static str {
+        match self {
+            Phase::Forward => "forward",
+            Phase::Unwinding(_) => "unwinding",
+            Phase::Ended(_) => "ended",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Facts {
+    Found(Values),
+    NotFound { known: bool },
+}
+
+/// One step in one direction.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Track {
+    /// The number of the latest attempt; 0 before the first.
+    pub attempt: u32,
+    /// An intent without a verdict.
+    pub open: bool,
+    /// Attempts that counted against the plan's retry policy.
+    pub spent: u32,
+    /// Starts in a row whose worker was lost before it could say how they went.
+    pub lost: u32,
+    /// The open start was cut short by a stop that was asked for; it does not count as lost.
+    pub excused: bool,
+    /// An effect may have taken place.
+    pub touched: bool,
+    pub settled: Option<Settled>,
+    pub last: Option<Verdict>,
+    pub due: Option<OffsetDateTime>,
+    /// What the next look at a pending effect needs.
+    pub handle: Option<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Done,
+    AlreadyGone,
+    Skipped,
+    Refused,
+    Orphaned,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a deletion that is {state} cannot take {entry}")]
+pub struct TransitionError {
+    pub state: String,
+    pub entry: String,
+}
+
+impl State {
+    pub fn new(steps: usize) -> Self {
+        State {
+            phase: Phase::Forward,
+            parked: None,
+            halted: false,
+            facts: None,
+            tracks: vec![Track::default(); steps + 1],
+            undos: vec![Track::default(); steps + 1],
+            overdue: false,
+            signals: Vec::new(),
+        }
+    }
+
+    /// Folds a whole journal.
+    pub fn replay<'a>(
+        steps: usize,
+        entries: impl IntoIterator<Item = &'a Entry>,
+    ) -> Result<Self, TransitionError> {
+        let mut state = State::new(steps);
+        for entry in entries {
+            state.apply(entry)?;
+        }
+        Ok(state)
+    }
+
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), TransitionError> {
+        match (&self.phase, entry) {
+            (Phase::Forward, Entry::Looked { facts, known }) if self.facts.is_none() => {
+                self.facts = Some(match facts {
+                    Some(facts) => Facts::Found(facts.clone()),
+                    None => Facts::NotFound { known: *known },
+                });
+                Ok(())
+            }
+            (
+                Phase::Forward,
+                Entry::Intent {
+                    step,
+                    aim: Aim::Do,
+                    attempt,
+                },
+            )
+            | (
+                Phase::Unwinding(_),
+                Entry::Intent {
+                    step,
+                    aim: Aim::Undo,
+                    attempt,
+                },
+            ) if self.parked.is_none() => {
+                let (step, aim, attempt) = (*step, aim_of(entry), *attempt);
+                self.begin(step, aim, attempt, entry)
+            }
+            // A verdict is a fact and is always taken, also for an attempt that was open when the saga turned.
+            (Phase::Forward | Phase::Unwinding(_), Entry::Verdict { .. }) => self.conclude(entry),
+            (Phase::Forward | Phase::Unwinding(_), Entry::Interrupted { step, aim, attempt }) => {
+                let error = self.mismatch(entry);
+                let track = self
+                    .track_mut(*step, *aim)
+                    .filter(|track| track.open && track.attempt == *attempt);
+                track.ok_or(error)?.excused = true;
+                Ok(())
+            }
+            (Phase::Forward | Phase::Unwinding(_), Entry::Signalled { id, signal, heeded }) => {
+                self.signals.push(*id);
+                if *heeded {
+                    self.heed(*signal);
+                }
+                Ok(())
+            }
+            (Phase::Forward, Entry::Turned { why }) => {
+                self.phase = Phase::Unwinding(why.clone());
+                self.parked = None;
+                Ok(())
+            }
+            (Phase::Forward, Entry::Orphaned { step, .. }) => {
+                let error = self.mismatch(entry);
+                let track = self.tracks.get_mut(usize::from(*step)).ok_or(error)?;
+                track.settled = Some(Settled::Orphaned);
+                self.parked = None;
+                Ok(())
+            }
+            (Phase::Forward | Phase::Unwinding(_), Entry::Overdue) => {
+                self.overdue = true;
+                Ok(())
+            }
+            (Phase::Forward | Phase::Unwinding(_), Entry::Parked { reason }) => {
+                self.parked = Some(reason.clone());
+                Ok(())
+            }
+            (Phase::Forward, Entry::Adopted { steps, .. }) => {
+                let wanted = usize::from(*steps) + 1;
+                self.tracks.resize(wanted, Track::default());
+                self.undos.resize(wanted, Track::default());
+                Ok(())
+            }
+            (Phase::Forward | Phase::Unwinding(_), Entry::Ended { end }) => {
+                self.phase = Phase::Ended(end.clone());
+                self.parked = None;
+                Ok(())
+            }
+            _ => Err(self.mismatch(entry)),
+        }
+    }
+
+    pub fn track(&self, step: usize, aim: Aim) -> Option<&Track> {
+        match aim {
+            Aim::Do => self.tracks.get(step),
+            Aim::Undo => self.undos.get(step),
+        }
+    }
+
+    /// The intent without a verdict, if there is one. There is never more than one.
+    pub fn open_intent(&self) -> Option<(usize, Aim)> {
+        let find = |tracks: &[Track], aim| tracks.iter().position(|track| track.open).map(|step| (step, aim));
+        find(&self.tracks, Aim::Do).or_else(|| find(&self.undos, Aim::Undo))
+    }
+
+    fn track_mut(&mut self, step: StepNumber, aim: Aim) -> Option<&mut Track> {
+        match aim {
+            Aim::Do => self.tracks.get_mut(usize::from(step)),
+            Aim::Undo => self.undos.get_mut(usize::from(step)),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        entry: &Entry,
+    ) -> Result<(), TransitionError> {
+        let error = self.mismatch(entry);
+        if self.open_intent().is_some() {
+            return Err(error);
+        }
+        match self.track_mut(step, aim) {
+            Some(track) if track.settled.is_none() && attempt == track.attempt + 1 => {
+                track.attempt = attempt;
+                track.open = true;
+                track.due = None;
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn conclude(&mut self, entry: &Entry) -> Result<(), TransitionError> {
+        let error = self.mismatch(entry);
+        let Entry::Verdict {
+            step,
+            aim,
+            attempt,
+            verdict,
+            found_out,
+            due,
+        } = entry
+        else {
+            return Err(error);
+        };
+        let Some(track) = self.track_mut(*step, *aim) else {
+            return Err(error);
+        };
+        // Skips, and the lookup's troubles, have no effect and so no intent.
+        let needs_intent = *step != 0 && *verdict != Verdict::Skipped;
+        if track.settled.is_some() || (needs_intent && !(track.open && track.attempt == *attempt)) {
+            return Err(error);
+        }
+        track.attempt = *attempt;
+        // What is unknown stays open: it is looked at before anything else may happen.
+        track.open = needs_intent && matches!(verdict, Verdict::Unknown { .. });
+        track.due = *due;
+        track.lost = if *found_out {
+            track.lost + u32::from(!track.excused)
+        } else {
+            0
+        };
+        track.excused = false;
+        if verdict.spends_attempt() {
+            track.spent += 1;
+        }
+        if !verdict.proves_no_effect() || *found_out {
+            track.touched |= *step != 0;
+        }
+        if let Verdict::Pending { handle, .. } = verdict {
+            track.handle.clone_from(handle);
+        }
+        track.settled = match verdict {
+            Verdict::Done { .. } => Some(Settled::Done),
+            Verdict::AlreadyGone => Some(Settled::AlreadyGone),
+            Verdict::Skipped => Some(Settled::Skipped),
+            Verdict::Refused { .. } => Some(Settled::Refused),
+            _ => None,
+        };
+        track.last = Some(verdict.clone());
+        Ok(())
+    }
+
+    fn heed(&mut self, signal: SignalKind) {
+        match signal {
+            SignalKind::Retry => {
+                let stopped_at = self.parked.take().and_then(|reason| reason.step());
+                if let Some((step, aim)) = stopped_at
+                    && let Some(track) = self.track_mut(step, aim)
+                {
+                    track.spent = 0;
+                    track.lost = 0;
+                    track.settled = track.settled.filter(|settled| *settled != Settled::Refused);
+                    if !track.open {
+                        track.last = None;
+                    }
+                }
+                for track in self.tracks.iter_mut().chain(&mut self.undos) {
+                    track.due = None;
+                }
+            }
+            SignalKind::Halt => self.halted = true,
+            SignalKind::Resume => self.halted = false,
+            // What follows from these is said by entries of its own.
+            SignalKind::Cancel | SignalKind::Adopt => {}
+        }
+    }
+
+    fn mismatch(&self, entry: &Entry) -> TransitionError {
+        let parked = if self.parked.is_some() { " and parked" } else { "" };
+        let place = match entry {
+            Entry::Intent { step, attempt, .. } | Entry::Verdict { step, attempt, .. } => {
+                format!(" for attempt {attempt} of step {step}")
+            }
+            Entry::Orphaned { step, .. } => format!(" for step {step}"),
+            _ => String::new(),
+        };
+        TransitionError {
+            state: format!("{}{parked}", self.phase.word()),
+            entry: format!("{:?}{place}", entry.word()),
+        }
+    }
+}
+
+fn aim_of(entry: &Entry) -> Aim {
+    match entry {
+        Entry::Intent { aim, .. } | Entry::Verdict { aim, .. } => *aim,
+        _ => Aim::Do,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(step: StepNumber, attempt: u32) -> Entry {
+        Entry::Intent {
+            step,
+            aim: Aim::Do,
+            attempt,
+        }
+    }
+
+    fn verdict(step: StepNumber, attempt: u32, verdict: Verdict) -> Entry {
+        Entry::Verdict {
+            step,
+            aim: Aim::Do,
+            attempt,
+            verdict,
+            found_out: false,
+            due: None,
+        }
+    }
+
+    #[test]
+    fn invariant_04_a_settled_step_takes_no_further_intent() {
+        let mut state =
+            State::replay(2, &[intent(1, 1), verdict(1, 1, Verdict::done())]).expect("a plain run");
+        let error = state.apply(&intent(1, 2)).expect_err("it is settled");
+        assert_eq!(
+            error.to_string(),
+            "a deletion that is forward cannot take \"intent\" for attempt 2 of step 1"
+        );
+        state.apply(&intent(2, 1)).expect("the next step may begin");
+    }
+
+    #[test]
+    fn invariant_02_a_verdict_without_an_intent_is_not_believed() {
+        let mut state = State::new(2);
+        assert!(state.apply(&verdict(1, 1, Verdict::done())).is_err());
+        state.apply(&intent(1, 1)).expect("first");
+        assert!(
+            state.apply(&verdict(1, 2, Verdict::done())).is_err(),
+            "another attempt's verdict"
+        );
+        assert!(state.apply(&intent(2, 1)).is_err(), "one effect at a time");
+    }
+
+    #[test]
+    fn attempts_are_spent_by_trouble_and_not_by_patience() {
+        let mut state = State::new(1);
+        let patience = Verdict::Throttled {
+            retry_after: std::time::Duration::from_secs(1),
+        };
+        for (attempt, said) in [
+            (1, Verdict::again("x")),
+            (2, patience),
+            (3, Verdict::Stopped),
+            (4, Verdict::unknown("y")),
+        ] {
+            state
+                .apply(&intent(1, attempt))
+                .expect("open for another attempt");
+            state.apply(&verdict(1, attempt, said)).expect("said");
+        }
+        assert_eq!((state.tracks[1].spent, state.tracks[1].touched), (2, true));
+    }
+
+    #[test]
+    fn a_start_that_proved_harmless_leaves_nothing_to_undo() {
+        let run = [
+            intent(1, 1),
+            verdict(1, 1, Verdict::Stopped),
+            intent(1, 2),
+            verdict(1, 2, Verdict::AlreadyGone),
+        ];
+        assert!(!State::replay(1, &run).expect("a plain run").tracks[1].touched);
+    }
+
+    #[test]
+    fn an_ended_deletion_takes_nothing_more() {
+        let mut state = State::replay(1, &[Entry::Ended { end: End::Cancelled }]).expect("ended");
+        for entry in [
+            intent(1, 1),
+            Entry::Overdue,
+            Entry::Parked {
+                reason: ParkReason::Deadline,
+            },
+        ] {
+            assert!(state.apply(&entry).is_err(), "{entry:?}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! One server process. It records its own process id in the lair before it becomes the server, so that there is no
+//! moment at which it runs and the watchdog does not know it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::ServicesError;
+use super::lair::{Lair, SharedChild};
+
+/// Writes "SIGNAL PID" and then becomes the program.
+const RECORD_THEN_BECOME: &str = r#"file="$1"; shift; echo "$0 $$" > "$file" && exec "$@""#;
+
+/// What of a log a person needs to see; the rest repeats it.
+const LAST_WORDS_LINES: usize = 12;
+
+/// Between two looks at a process or a port that says nothing by itself.
+pub(super) const LOOK_AGAIN_MS: u64 = 25;
+
+/// A server asked to end cleanly that has not done so by now hangs; RabbitMQ takes 6 s on a loaded machine.
+const END_MAX_S: u64 = 60;
+
+/// How a test ends a server: as an operator would, or as a power cut would.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Clean,
+    Kill,
+}
+
+/// What is to run; the watchdog ends it with `end_signal`.
+pub(super) struct Program<'a> {
+    pub(super) name: &'static str,
+    pub(super) end_signal: &'static str,
+    pub(super) command: Vec<OsString>,
+    pub(super) env: Vec<(&'static str, OsString)>,
+    pub(super) lair: &'a Lair,
+}
+
+pub(super) struct Server {
+    name: &'static str,
+    child: SharedChild,
+    pid_file: PathBuf,
+    log: PathBuf,
+}
+
+impl Program<'_> {
+    pub(super) fn start(self) -> Result<Server, ServicesError> {
+        let pid_file = self.lair.pid_file(self.name);
+        let log = self.lair.path().join(format!("{}.log", self.name));
+        let (out, err) = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .and_then(|file| Ok((file.try_clone()?, file)))
+            .map_err(|source| ServicesError::Folder {
+                action: "open",
+                path: log.clone(),
+                source,
+            })?;
+        let child = recorded(self.end_signal, &pid_file, &self.command)
+            .envs(self.env)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err)
+            .process_group(0)
+            .spawn()
+            .map_err(|source| ServicesError::Spawn {
+                name: self.name.into(),
+                source,
+            })?;
+        Ok(Server {
+            name: self.name,
+            child: self.lair.keep(child),
+            pid_file,
+            log,
+        })
+    }
+}
+
+/// A command that records itself first; also for what `sexton dev -- COMMAND` runs.
+pub(super) fn recorded(end_signal: &str, pid_file: &Path, command: &[impl AsRef<OsStr>]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", RECORD_THEN_BECOME, end_signal])
+        .arg(pid_file)
+        .args(command);
+    shell
+}
+
+impl Server {
+    pub(super) fn try_wait(&self) -> Option<ExitStatus> {
+        match self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()
+        {
+            Ok(ended) => ended,
+            // Somebody else has collected it: it has ended, how is unknown.
+            Err(_) => Some(ExitStatus::from_raw(0)),
+        }
+    }
+
+    /// Looks until `ready` says so; ends early with the log's last words if the process does.
+    pub(super) async fn until<F: AsyncFnMut() -> bool>(
+        &self,
+        ready_max_s: u64,
+        mut ready: F,
+    ) -> Result<(), ServicesError> {
+        let deadline = Instant::now() + Duration::from_secs(ready_max_s);
+        loop {
+            if self.try_wait().is_some() {
+                return Err(ServicesError::Died {
+                    name: self.name,
+                    log: self.last_words(),
+                });
+            }
+            if ready().await {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let log = self.last_words();
+                return Err(ServicesError::NotReady {
+                    name: self.name,
+                    waited_s: ready_max_s,
+                    log,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
+        }
+    }
+
+    /// For what runs once, as `initdb`.
+    pub(super) async fn until_done(&self, done_max_s: u64) -> Result<(), ServicesError> {
+        let deadline = Instant::now() + Duration::from_secs(done_max_s);
+        loop {
+            match self.try_wait() {
+                Some(status) if status.success() => {
+                    self.forget();
+                    return Ok(());
+                }
+                Some(_) => {
+                    return Err(ServicesError::Died {
+                        name: self.name,
+                        log: self.last_words(),
+                    });
+                }
+                None if Instant::now() > deadline => {
+                    let log = self.last_words();
+                    return Err(ServicesError::NotReady {
+                        name: self.name,
+                        waited_s: done_max_s,
+                        log,
+                    });
+                }
+                None => tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await,
+            }
+        }
+    }
+
+    pub(super) async fn end(&self, signal: Signal) -> Result<(), ServicesError> {
+        let deadline = Instant::now() + Duration::from_secs(END_MAX_S);
+        if self.try_wait().is_none() {
+            // It has not been collected, so the number is still its own; it may have ended this moment, which is fine.
+            let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = kill_process(Pid::from_child(&child), signal);
+        }
+        while self.try_wait().is_none() {
+            if Instant::now() > deadline {
+                return Err(ServicesError::NotEnding {
+                    name: self.name,
+                    waited_s: END_MAX_S,
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Its number may soon be another process's: the watchdog must not see it.
+    fn forget(&self) {
+        let _ = fs::remove_file(&self.pid_file);
+    }
+
+    fn last_words(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n")
+    }
+}

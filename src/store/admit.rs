@@ -1,0 +1,379 @@
+//! Admission: many requests, one transaction, behind the same fence as every other write.
+//!
+//! The order inside is what keeps it free of deadlocks: the lane's fence, then keys by digest, then slots by target,
+//! then rows that are already there by id. What each request becomes is decided by [`crate::decide::place`] on what
+//! these statements found under lock.
+
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::journal::FIRST_EPOCH;
+use super::slots::Slots;
+use super::{LaneWriter, Opened, Store, StoreError, keys};
+use crate::crash::{self, CrashPoint};
+use crate::decide::{Place, place};
+use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
+
+/// A well-formed request that the plans allow, with the ids it will have if it is new.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub request: Request,
+    pub request_id: RequestId,
+    pub deletion_id: DeletionId,
+    pub plan: i32,
+    pub deadline: Option<OffsetDateTime>,
+    /// The lane takes it at once; else it waits for whoever claims it.
+    pub keep: bool,
+}
+
+/// What became of a candidate, in the order in which they were given.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// A deletion of its own, and the lane has it.
+    Kept(Box<Opened>),
+    /// A deletion of its own, for whoever claims it.
+    Left,
+    /// The same request was here before; nothing new exists. A copied cancel is signalled again.
+    Copy {
+        signal: Option<DeletionId>,
+    },
+    Folded,
+    /// Waits until the slot is free.
+    Waits,
+    /// A cancel: the deletion to signal once this is committed.
+    Signals(DeletionId),
+    Away(Box<Rejection>),
+}
+
+/// A rejection on its way to `deletion.rejected`.
+#[derive(Clone, Debug)]
+pub struct NewRejection {
+    pub rejection: Rejection,
+    pub message_id: Option<String>,
+    pub correlation_id: Option<String>,
+    pub traceparent: Option<String>,
+    pub content_type: Option<String>,
+    /// `None`: the body went to the broker before this was written, since it is over the bound.
+    pub body: Option<Vec<u8>>,
+}
+
+impl LaneWriter {
+    /// One transaction for all of them. On an error nothing is known of any: do not acknowledge.
+    pub async fn admit(
+        &mut self,
+        now: OffsetDateTime,
+        announce: bool,
+        candidates: &[Candidate],
+    ) -> Result<Vec<Admission>, StoreError> {
+        let lane = self.lane;
+        let mut tx = self
+            .connection
+            .begin()
+            .await
+            .map_err(StoreError::doing("beginning an admission"))?;
+        let fenced: Option<i64> = sqlx::query_scalar(
+            "/* admit_fence */ select lane from sexton.lanes where lane = $1 and epoch = $2 for no key update",
+        )
+        .bind(lane)
+        .bind(FIRST_EPOCH)
+        .fetch_optional(&mut *tx)
+        .await
+        .map_err(StoreError::doing("locking the fence for an admission"))?;
+        if fenced.is_none() {
+            return Err(StoreError::Lost);
+        }
+
+        let mut fates: Vec<Option<Admission>> = keys::remember(&mut tx, candidates).await?;
+        let fresh: Vec<usize> = (0..candidates.len()).filter(|at| fates[*at].is_none()).collect();
+        let mut slots = Slots::take(&mut tx, lane, now, candidates, &fresh).await?;
+        let mut written = Written::default();
+        for at in fresh {
+            let candidate = &candidates[at];
+            fates[at] = Some(written.settle(now, candidate, &mut slots));
+        }
+        written.store(&mut tx, announce, now).await?;
+        keys::forget(&mut tx, &written.forgotten).await?;
+        crash::point(CrashPoint::AdmissionBeforeCommit);
+        tx.commit()
+            .await
+            .map_err(StoreError::doing("committing an admission"))?;
+        crash::point(CrashPoint::AdmissionAfterCommit);
+        Ok(fates.into_iter().flatten().collect())
+    }
+}
+
+/// What an admission adds beside the slots.
+#[derive(Default)]
+struct Written<'a> {
+    requests: Vec<(&'a Candidate, DeletionId)>,
+    joined: Vec<(DeletionId, RequestId, Option<OffsetDateTime>)>,
+    successors: Vec<(DeletionId, &'a Candidate)>,
+    /// Keys of requests that were turned away after all: the publisher may repair and send again.
+    forgotten: Vec<RequestId>,
+}
+
+impl<'a> Written<'a> {
+    fn settle(&mut self, now: OffsetDateTime, candidate: &'a Candidate, slots: &mut Slots) -> Admission {
+        let request = &candidate.request;
+        let fold = request.fold_digest();
+        if slots.is_first_of(candidate) {
+            self.requests.push((candidate, candidate.deletion_id));
+            let Some(generation) = slots.begin(candidate, fold) else {
+                return Admission::Left;
+            };
+            return Admission::Kept(Box::new(Opened {
+                id: candidate.deletion_id,
+                target: request.target.clone(),
+                request: candidate.request_id,
+                plan: candidate.plan,
+                generation,
+                admitted_at: now,
+                deadline: candidate.deadline,
+                tenure: 1,
+                seq: 0,
+                params: request.params.clone(),
+                key: request.key.as_ref().map(|key| key.as_str().to_owned()),
+                batch: request.batch.clone(),
+                envelope: request.envelope.clone(),
+            }));
+        }
+        match place(request.action, fold, slots.view(&request.target)) {
+            // A delete without a slot of its own always finds the one it lost to; see `Slots::take`.
+            Place::New => self.turn_away(candidate, RejectionReason::SlotTaken),
+            Place::Join(deletion) => {
+                self.requests.push((candidate, deletion));
+                self.joined
+                    .push((deletion, candidate.request_id, candidate.deadline));
+                Admission::Folded
+            }
+            Place::Follow(blocking) => {
+                self.requests.push((candidate, candidate.deletion_id));
+                self.successors.push((blocking, candidate));
+                slots.follow(&request.target, candidate.deletion_id, fold);
+                Admission::Waits
+            }
+            Place::Signal(deletion) => {
+                self.requests.push((candidate, deletion));
+                self.joined.push((deletion, candidate.request_id, None));
+                Admission::Signals(deletion)
+            }
+            Place::Away(reason) => self.turn_away(candidate, reason),
+        }
+    }
+
+    fn turn_away(&mut self, candidate: &'a Candidate, reason: RejectionReason) -> Admission {
+        self.forgotten.push(candidate.request_id);
+        let (field, detail) = match reason {
+            RejectionReason::NothingToDo => (
+                "/target",
+                "no deletion of this target is open; wanted one that can still be cancelled",
+            ),
+            _ => (
+                "/target",
+                "another request that differs already waits for this target; wanted one at a time",
+            ),
+        };
+        Admission::Away(Box::new(Rejection::of(&candidate.request, reason, field, detail)))
+    }
+
+    async fn store(
+        &self,
+        tx: &mut PgConnection,
+        announce: bool,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        if !self.requests.is_empty() {
+            insert_requests(tx, &self.requests, announce, now).await?;
+        }
+        if !self.joined.is_empty() {
+            sqlx::query(
+                "/* admit_join */ with i as (select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])
+                     as i (deletion, request, deadline)
+                 ), nearer as (
+                     update sexton.open_deletions d set deadline = least(d.deadline, i.deadline)
+                     from (select deletion, min(deadline) as deadline from i group by deletion) i
+                     where d.id = i.deletion and i.deadline is not null and (d.deadline is null or i.deadline < d.deadline)
+                 )
+                 insert into sexton.joined (deletion_id, request_id) select deletion, request from i",
+            )
+            .bind(self.joined.iter().map(|(deletion, ..)| deletion.0).collect::<Vec<_>>())
+            .bind(self.joined.iter().map(|(_, request, _)| request.0).collect::<Vec<_>>())
+            .bind(self.joined.iter().map(|(.., deadline)| *deadline).collect::<Vec<_>>())
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::doing("folding requests into open deletions"))?;
+        }
+        if !self.successors.is_empty() {
+            sqlx::query(
+                "/* admit_follow */ insert into sexton.successors
+                     (blocking, deletion_id, request_id, plan, fold, deadline, due_at)
+                 select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::uuid[],
+                                      $6::timestamptz[], $7::timestamptz[])",
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(blocking, _)| blocking.0)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.deletion_id.0)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request_id.0)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(self.successors.iter().map(|(_, c)| c.plan).collect::<Vec<_>>())
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| Uuid::from_bytes(c.request.fold_digest()))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.deadline)
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request.not_before.unwrap_or(now))
+                    .collect::<Vec<_>>(),
+            )
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::doing("letting requests wait for their slots"))?;
+        }
+        Ok(())
+    }
+}
+
+async fn insert_requests(
+    tx: &mut PgConnection,
+    requests: &[(&Candidate, DeletionId)],
+    announce: bool,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let text = |of: &dyn Fn(&Request) -> Option<String>| {
+        requests
+            .iter()
+            .map(|(candidate, _)| of(&candidate.request))
+            .collect::<Vec<Option<String>>>()
+    };
+    let params = |request: &Request| {
+        (!request.params.is_empty()).then(|| serde_json::Value::Object(request.params.clone()).to_string())
+    };
+    sqlx::query(
+        "/* admit_requests */ insert into sexton.requests
+             (id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params, message_id,
+              correlation_id, traceparent, tracestate, not_before, deadline, deletion_id, received_at)
+         select id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params::jsonb, message_id,
+                correlation_id, traceparent, tracestate, not_before, deadline, deletion_id, $18
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
+                     $15::timestamptz[], $16::timestamptz[], $17::uuid[])
+             as i (id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params, message_id,
+                   correlation_id, traceparent, tracestate, not_before, deadline, deletion_id)",
+    )
+    .bind(requests.iter().map(|(candidate, _)| candidate.request_id.0).collect::<Vec<_>>())
+    .bind(text(&|request| Some(request.action.word().to_owned())))
+    .bind(text(&|request| Some(request.target.tenant.as_str().to_owned())))
+    .bind(text(&|request| Some(request.target.kind.as_str().to_owned())))
+    .bind(text(&|request| Some(request.target.id.as_str().to_owned())))
+    .bind(text(&|request| request.key.as_ref().map(|key| key.as_str().to_owned())))
+    .bind(text(&|request| request.batch.clone()))
+    .bind(text(&|request| request.requested_by.clone()))
+    .bind(text(&|request| request.reason.clone()))
+    .bind(text(&params))
+    .bind(text(&|request| request.envelope.message_id.clone()))
+    .bind(text(&|request| request.envelope.correlation_id.clone()))
+    .bind(text(&|request| request.envelope.trace.traceparent.clone()))
+    .bind(text(&|request| request.envelope.trace.tracestate.clone()))
+    .bind(requests.iter().map(|(candidate, _)| candidate.request.not_before).collect::<Vec<_>>())
+    .bind(requests.iter().map(|(candidate, _)| candidate.request.deadline).collect::<Vec<_>>())
+    .bind(requests.iter().map(|(_, deletion)| deletion.0).collect::<Vec<_>>())
+    .bind(now)
+    .execute(&mut *tx)
+    .await
+    .map_err(StoreError::doing("storing requests"))?;
+    if announce {
+        sqlx::query(
+            "/* admit_announce */ insert into sexton.outbox
+                 (id, destination, kind, request_id, deletion_id, seq, at, taken_until)
+             select e, 'events', 'accepted', r, d, 0, $4, now() from unnest($1::uuid[], $2::uuid[], $3::uuid[]) i (e, r, d)",
+        )
+        .bind(requests.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+        .bind(requests.iter().map(|(candidate, _)| candidate.request_id.0).collect::<Vec<_>>())
+        .bind(requests.iter().map(|(_, deletion)| deletion.0).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&mut *tx)
+        .await
+        .map_err(StoreError::doing("announcing what was accepted"))?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Turned-away requests with their bodies, and what the outbox has to say of each. Committed when this returns.
+    pub async fn reject(&self, now: OffsetDateTime, all: &[NewRejection]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
+        let text = |of: &dyn Fn(&NewRejection) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
+        sqlx::query(
+            "/* reject */ with kept as (
+                 insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,
+                                                correlation_id, content_type, traceparent, body, received_at)
+                 select i.*, $13 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[]) i
+                 returning id, body is not null as whole
+             )
+             insert into sexton.outbox (id, destination, kind, rejection_id, at, taken_until)
+             select gen_random_uuid(), d.destination, 'rejected', kept.id, $13, now()
+             from kept join (values ('events'), ('rejected')) d (destination) on d.destination = 'events' or kept.whole",
+        )
+        .bind(&ids)
+        .bind(text(&|r| Some(r.rejection.reason.word().to_owned())))
+        .bind(text(&|r| Some(without_nul(&r.rejection.field))))
+        .bind(text(&|r| Some(without_nul(&r.rejection.detail))))
+        .bind(text(&|r| r.rejection.tenant.as_deref().map(without_nul)))
+        .bind(text(&|r| r.rejection.target_type.as_deref().map(without_nul)))
+        .bind(text(&|r| r.rejection.key.as_deref().map(without_nul)))
+        .bind(text(&|r| r.message_id.as_deref().map(without_nul)))
+        .bind(text(&|r| r.correlation_id.as_deref().map(without_nul)))
+        .bind(text(&|r| r.content_type.as_deref().map(without_nul)))
+        .bind(text(&|r| r.traceparent.clone()))
+        .bind(all.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::doing("storing rejections"))?;
+        Ok(())
+    }
+
+    /// The deletion that answers an earlier request.
+    pub async fn deletion_of(&self, request: RequestId) -> Result<Option<DeletionId>, StoreError> {
+        let id: Option<Uuid> =
+            sqlx::query_scalar("/* deletion_of */ select deletion_id from sexton.requests where id = $1")
+                .bind(request.0)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(StoreError::doing("looking up an earlier request"))?;
+        Ok(id.map(DeletionId))
+    }
+}
+
+/// Names of a malformed request may hold what Postgres cannot keep.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+pub(super) fn is_delete(action: Action) -> bool {
+    matches!(action, Action::Delete | Action::Purge)
+}

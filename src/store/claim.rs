@@ -1,0 +1,234 @@
+//! Taking what is due and nobody has, with all that is needed to go on.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::journal::FIRST_EPOCH;
+use super::{LaneWriter, Store, StoreError};
+use crate::decide::Signal;
+use crate::deletion::{
+    DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant, TraceContext,
+};
+
+/// A deletion as a lane holds it: what never changes, and the tenure and sequence that it may write under.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub id: DeletionId,
+    pub target: Target,
+    pub request: RequestId,
+    /// The plan's version by its small number.
+    pub plan: i32,
+    pub generation: i64,
+    pub admitted_at: OffsetDateTime,
+    pub deadline: Option<OffsetDateTime>,
+    pub tenure: i32,
+    pub seq: i32,
+    pub params: Map<String, Value>,
+    pub key: Option<String>,
+    pub batch: Option<String>,
+    pub envelope: Envelope,
+}
+
+/// A claimed deletion with its history.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    pub opened: Opened,
+    /// Claims since the last record; a deletion that kills its workers before they write a word is told by this.
+    pub starts: i16,
+    pub journal: Result<Vec<Entry>, String>,
+    pub signals: Vec<Signal>,
+}
+
+#[derive(sqlx::FromRow)]
+struct ClaimRow {
+    said: String,
+    id: Option<Uuid>,
+    tenant: Option<String>,
+    target_type: Option<String>,
+    target_id: Option<String>,
+    request_id: Option<Uuid>,
+    plan: Option<i32>,
+    generation: Option<i64>,
+    admitted_at: Option<OffsetDateTime>,
+    deadline: Option<OffsetDateTime>,
+    tenure: Option<i32>,
+    seq: Option<i32>,
+    starts: Option<i16>,
+}
+
+#[derive(sqlx::FromRow)]
+struct RequestRow {
+    id: Uuid,
+    params: Option<Value>,
+    key: Option<String>,
+    batch: Option<String>,
+    message_id: Option<String>,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+}
+
+impl LaneWriter {
+    /// At most `limit` deletions of these plans, longest due first.
+    pub async fn claim(
+        &mut self,
+        plans: &[i32],
+        since: Option<OffsetDateTime>,
+        limit: i32,
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let rows: Vec<ClaimRow> = sqlx::query_as(
+            "/* claim */ select * from sexton.claim($1, $2, $3, coalesce($4, '-infinity'::timestamptz), $5)",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .bind(plans)
+        .bind(since)
+        .bind(limit)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("claiming what is due"))?;
+        if rows.iter().any(|row| row.said == "lost") {
+            return Err(StoreError::Lost);
+        }
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<Uuid> = rows.iter().filter_map(|row| row.id).collect();
+        let requests: Vec<Uuid> = rows.iter().filter_map(|row| row.request_id).collect();
+
+        let mut requests: HashMap<Uuid, RequestRow> = sqlx::query_as(
+            "/* claim_requests */ select id, params, key, batch, message_id, correlation_id, traceparent, tracestate
+             from sexton.requests where id = any ($1)",
+        )
+        .bind(&requests)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("reading the requests of claimed deletions"))?
+        .into_iter()
+        .map(|row: RequestRow| (row.id, row))
+        .collect();
+
+        let mut journals: HashMap<Uuid, Vec<Value>> = HashMap::new();
+        for (id, entries) in sqlx::query_as::<_, (Uuid, Value)>(
+            "/* claim_journal */ select deletion_id, entries from sexton.journal
+             where deletion_id = any ($1) order by deletion_id, seq",
+        )
+        .bind(&ids)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("reading the journals of claimed deletions"))?
+        {
+            journals.entry(id).or_default().push(entries);
+        }
+        // After the claim's commit: a signal takes the row's lock, so none can slip in between unseen.
+        let mut signals = self.signals(&ids).await?;
+
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| {
+                let id = row.id?;
+                let starts = row.starts.unwrap_or(0);
+                let opened = opened(&row, row.request_id.and_then(|request| requests.remove(&request)))?;
+                let journal = entries(journals.remove(&id).unwrap_or_default());
+                Some(Claimed {
+                    opened,
+                    starts,
+                    journal,
+                    signals: signals.remove(&id).unwrap_or_default(),
+                })
+            })
+            .collect())
+    }
+
+    /// All signals of these deletions, oldest first.
+    pub async fn signals(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<Signal>>, StoreError> {
+        let rows: Vec<(i64, Uuid, String)> = sqlx::query_as(
+            "/* signals */ select id, deletion_id, kind from sexton.signals where deletion_id = any ($1) order by id",
+        )
+        .bind(ids)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("reading signals"))?;
+        let mut all: HashMap<Uuid, Vec<Signal>> = HashMap::new();
+        for (id, deletion, kind) in rows {
+            if let Some(kind) = SignalKind::parse(&kind) {
+                all.entry(deletion).or_default().push(Signal { id, kind });
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// A journal that this release cannot read parks its deletion; it never stops the claim of others.
+fn entries(records: Vec<Value>) -> Result<Vec<Entry>, String> {
+    let mut all = Vec::new();
+    for record in records {
+        all.extend(serde_json::from_value::<Vec<Entry>>(record).map_err(|error| error.to_string())?);
+    }
+    Ok(all)
+}
+
+fn opened(row: &ClaimRow, request: Option<RequestRow>) -> Option<Opened> {
+    // Names were checked when they came in; what was kept under older rules still goes its way.
+    let target = Target {
+        tenant: Tenant::parse(row.tenant.clone()?).ok()?,
+        kind: TargetType::parse(row.target_type.clone()?).ok()?,
+        id: TargetId::parse(row.target_id.clone()?).ok()?,
+    };
+    let request = request?;
+    let params = match request.params {
+        Some(Value::Object(params)) => params,
+        _ => Map::new(),
+    };
+    Some(Opened {
+        id: DeletionId(row.id?),
+        target,
+        request: RequestId(row.request_id?),
+        plan: row.plan?,
+        generation: row.generation?,
+        admitted_at: row.admitted_at?,
+        deadline: row.deadline,
+        tenure: row.tenure?,
+        seq: row.seq?,
+        params,
+        key: request.key,
+        batch: request.batch,
+        envelope: Envelope {
+            message_id: request.message_id,
+            correlation_id: request.correlation_id,
+            trace: TraceContext::new(request.traceparent.as_deref(), request.tracestate.as_deref()),
+        },
+    })
+}
+
+impl Store {
+    /// When the next deletion that nobody has falls due, among these plans.
+    pub async fn next_due(&self, plans: &[i32]) -> Result<Option<OffsetDateTime>, StoreError> {
+        sqlx::query_scalar(
+            "/* next_due */ select min(d.due_at) from unnest($1::integer[]) p cross join lateral (
+                 select due_at from sexton.open_deletions
+                 where plan = p and lane is null and due_at < '9999-01-01' order by due_at limit 1) d",
+        )
+        .bind(plans)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("asking what is due next"))
+    }
+
+    /// Is an earlier, ended deletion of this target remembered?
+    pub async fn tombstone_knows(&self, target: &Target) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "/* tombstone */ select exists (select from sexton.deletions
+             where tenant = $1 and target_type = $2 and target_id = $3 and result in ('deleted', 'completed_with_orphans'))",
+        )
+        .bind(target.tenant.as_str())
+        .bind(target.kind.as_str())
+        .bind(target.id.as_str())
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("looking for a tombstone"))
+    }
+}

@@ -1,0 +1,224 @@
+//! Group commit: hundreds of transitions, one round trip, one commit.
+//!
+//! A [`LaneWriter`] is the right to write for one lane: its connection, and the epoch that the fence row must still
+//! show. The database returns exactly the records it took; what is missing from the answer was not written.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::deletion::{DeletionId, Entry, EventId};
+
+/// The first epoch of every fence row; a lane that finds another one has been taken over.
+pub(super) const FIRST_EPOCH: i32 = 1;
+
+/// One durable step of one deletion. `tenure` and `seq` are what the writer believes; both must still be true.
+/// Together with the deletion they are the record's id: a lane writes at most one record for them, ever.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub deletion: DeletionId,
+    pub tenure: i32,
+    pub seq: i32,
+    pub entries: Vec<Entry>,
+    /// `None`: the lane keeps the deletion. Else nobody has it until then.
+    pub due: Option<OffsetDateTime>,
+    /// The hard timeout of an intent in this record.
+    pub effect: Option<Duration>,
+    pub unwinding: bool,
+    pub parked: Option<String>,
+    /// It ends, with this result.
+    pub result: Option<&'static str>,
+    pub detail: serde_json::Value,
+    /// The event to announce, by its word, under this id.
+    pub announce: Option<(&'static str, EventId)>,
+}
+
+/// A deletion to hand back until `due`.
+#[derive(Clone, Copy, Debug)]
+pub struct Release {
+    pub deletion: DeletionId,
+    pub tenure: i32,
+    pub due: OffsetDateTime,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum BatchOutcome {
+    /// The epoch is not ours any more; nothing was written and nothing will be.
+    Lost,
+    /// Somebody signalled; nothing was written. Read the signals, then write again with this generation.
+    Signalled { generation: i64 },
+    Applied {
+        written: HashSet<Uuid>,
+        more_events: bool,
+    },
+}
+
+#[derive(Debug)]
+pub struct LaneWriter {
+    pub(super) connection: PgConnection,
+    pub(super) lane: i64,
+}
+
+impl LaneWriter {
+    pub(super) fn new(connection: PgConnection, lane: i64) -> Self {
+        LaneWriter { connection, lane }
+    }
+
+    pub fn lane(&self) -> i64 {
+        self.lane
+    }
+
+    /// One guarded batch. `records` are sorted by deletion, so that two writers never wait for each other in a ring.
+    pub async fn write(
+        &mut self,
+        generation: i64,
+        at: OffsetDateTime,
+        records: &[Record],
+    ) -> Result<BatchOutcome, StoreError> {
+        debug_assert!(
+            records.is_sorted_by_key(|record| record.deletion),
+            "batches are sorted"
+        );
+        let column = |of: &dyn Fn(&Record) -> String| records.iter().map(of).collect::<Vec<_>>();
+        let entries = column(&|record| serde_json::to_string(&record.entries).unwrap_or_default());
+        let detail = column(&|record| record.detail.to_string());
+        let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
+            "/* write_records */ select said, deletion_id, number from sexton.write_records(
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .bind(generation)
+        .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
+        .bind(entries)
+        .bind(records.iter().map(|record| record.due).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.effect.map(effect_ms))
+                .collect::<Vec<_>>(),
+        )
+        .bind(records.iter().map(|record| record.unwinding).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.parked.as_deref())
+                .collect::<Vec<_>>(),
+        )
+        .bind(records.iter().map(|record| record.result).collect::<Vec<_>>())
+        .bind(detail)
+        .bind(
+            records
+                .iter()
+                .map(|record| record.announce.map(|(word, _)| word))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records
+                .iter()
+                .map(|record| record.announce.map(|(_, id)| id.0))
+                .collect::<Vec<_>>(),
+        )
+        .bind(at)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("writing a batch of records"))?;
+
+        let mut written = HashSet::with_capacity(rows.len());
+        let mut more_events = false;
+        for (said, deletion, number) in rows {
+            match said.as_str() {
+                "lost" => return Ok(BatchOutcome::Lost),
+                "signalled" => return Ok(BatchOutcome::Signalled { generation: number }),
+                "more_events" => more_events = true,
+                _ => written.extend(deletion),
+            }
+        }
+        Ok(BatchOutcome::Applied { written, more_events })
+    }
+
+    /// Of records that an answer did not name: those that this lane had written all the same, before an answer was
+    /// lost on the way. The rest is superseded.
+    pub async fn already_mine(&mut self, records: &[Record]) -> Result<HashSet<Uuid>, StoreError> {
+        let rows: Vec<Uuid> = sqlx::query_scalar(
+            "/* already_mine */ select j.deletion_id
+             from unnest($1::uuid[], $2::integer[], $3::integer[]) as i (id, tenure, seq)
+             join sexton.journal j on j.deletion_id = i.id and j.seq = i.seq + 1 and j.tenure = i.tenure
+             where j.lane = $4",
+        )
+        .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
+        .bind(self.lane)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("asking which records were written"))?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// The signal generation of this lane, or `None` if the lane is lost.
+    pub async fn generation(&mut self) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(
+            "/* generation */ select generation from sexton.lanes where lane = $1 and epoch = $2",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("asking for the lane's generation"))
+    }
+
+    /// Hands back deletions about which there is nothing to record.
+    pub async fn release(&mut self, generation: i64, held: &[Release]) -> Result<BatchOutcome, StoreError> {
+        let (said, number): (String, i64) =
+            sqlx::query_as("/* release */ select said, number from sexton.release($1, $2, $3, $4, $5, $6)")
+                .bind(self.lane)
+                .bind(FIRST_EPOCH)
+                .bind(generation)
+                .bind(held.iter().map(|release| release.deletion.0).collect::<Vec<_>>())
+                .bind(held.iter().map(|release| release.tenure).collect::<Vec<_>>())
+                .bind(held.iter().map(|release| release.due).collect::<Vec<_>>())
+                .fetch_one(&mut self.connection)
+                .await
+                .map_err(StoreError::doing("handing deletions back"))?;
+        Ok(match said.as_str() {
+            "lost" => BatchOutcome::Lost,
+            "signalled" => BatchOutcome::Signalled { generation: number },
+            _ => BatchOutcome::Applied {
+                written: held.iter().map(|release| release.deletion.0).collect(),
+                more_events: false,
+            },
+        })
+    }
+
+    /// Everything that names this lane, with its tenure: after a lost answer, the rows that nobody in memory has.
+    pub async fn held(&mut self) -> Result<Vec<(DeletionId, i32)>, StoreError> {
+        let rows: Vec<(Uuid, i32)> = sqlx::query_as(
+            "/* held */ select id, tenure from sexton.open_deletions where lane = $1 and epoch = $2",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("asking what this lane holds"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, tenure)| (DeletionId(id), tenure))
+            .collect())
+    }
+
+    pub async fn close(self) {
+        // The server cleans up after a connection that is simply dropped as well.
+        let _ = self.connection.close().await;
+    }
+}
+
+fn effect_ms(effect: Duration) -> i32 {
+    i32::try_from(effect.as_millis()).unwrap_or(i32::MAX)
+}

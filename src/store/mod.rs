@@ -1,0 +1,142 @@
+//! Sexton's own tables. Everything that is durable is written here, and nothing else touches these tables.
+//!
+//! Reading order: how a request gets in ([`admit`]), who may write ([`fence`]), how deletions move ([`journal`],
+//! [`claim`]), what people say ([`signals`]), what goes out ([`outbox`]).
+
+mod admit;
+mod keys;
+mod slots;
+pub use admit::{Admission, Candidate, NewRejection};
+
+mod fence;
+pub use fence::{Heartbeat, Worker};
+
+mod journal;
+pub use journal::{BatchOutcome, LaneWriter, Record, Release};
+
+mod claim;
+pub use claim::{Claimed, Opened};
+
+mod signals;
+pub use signals::Said;
+
+mod outbox;
+pub use outbox::{Outgoing, OutgoingBody, RejectedMessage};
+
+mod plans;
+pub use plans::StoredPlan;
+
+mod wake;
+pub use wake::{Wake, Waker};
+
+mod settings;
+pub use settings::Settings;
+
+mod error;
+pub use error::StoreError;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+/// Waiting longer than this for a free connection means that the database is the bottleneck; say so, do not queue.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Due never: only a signal brings such a deletion back. (Postgres' own infinity has no counterpart in our types.)
+pub const NEVER: time::OffsetDateTime = time::macros::datetime!(9999-01-01 0:00 UTC);
+
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Sexton's tables, by a pool for what is not a lane's own.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+impl Store {
+    /// Opens nothing yet; the first use connects.
+    pub fn new(settings: &Settings) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(settings.url.expose_secret())
+            .map_err(|source| StoreError::Url { source })?
+            .application_name("sexton")
+            .options([
+                ("statement_timeout", millis(settings.statement_timeout)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    millis(settings.statement_timeout),
+                ),
+                // Group commit waits for nobody: a lock that does not come soon is retried with the whole batch.
+                ("lock_timeout", millis(settings.statement_timeout / 2)),
+            ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.pool_max)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.clone());
+        Ok(Store { pool, options })
+    }
+
+    /// Brings the tables up to this release. Harmless to repeat and to race.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        MIGRATOR
+            .run(&self.pool)
+            .await
+            .map_err(|source| StoreError::Migrate { source })
+    }
+
+    /// One clear sentence if the tables are not those of this release.
+    pub async fn check_migrated(&self) -> Result<(), StoreError> {
+        let newest = MIGRATOR
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
+        let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::doing("asking which migrations are applied"))?;
+        let found: i64 = match exists {
+            true => {
+                sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+                    .fetch_one(&self.pool)
+                    .await
+                    .map_err(StoreError::doing("asking which migrations are applied"))?
+            }
+            false => 0,
+        };
+        if found == newest {
+            Ok(())
+        } else {
+            Err(StoreError::NotMigrated {
+                found,
+                wanted: newest,
+            })
+        }
+    }
+
+    pub async fn ensure_partitions(&self) -> Result<(), StoreError> {
+        sqlx::query("select sexton.ensure_partitions()")
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::doing("making the partitions of the months to come"))?;
+        Ok(())
+    }
+
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1")
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::doing("asking for a sign of life"))?;
+        Ok(())
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn millis(span: Duration) -> String {
+    span.as_millis().to_string()
+}

@@ -1,0 +1,199 @@
+//! What is still to be said. Rows are born in the transaction that makes them true and die when the broker has them.
+//!
+//! An event is composed from rows that never change, so the writer's memory and the sweep give the same bytes.
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::deletion::{
+    Action, Announcement, DeletionId, EventId, EventKind, PlanHash, RequestId, TraceContext,
+};
+
+/// Whoever took a page publishes it within this, or somebody else does.
+const TAKEN_FOR_S: i32 = 30;
+
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub id: Uuid,
+    pub body: OutgoingBody,
+}
+
+#[derive(Clone, Debug)]
+pub enum OutgoingBody {
+    Event(Box<Announcement>),
+    /// For `deletion.rejected`: the body as it came, the reason in headers.
+    Rejected(Box<RejectedMessage>),
+}
+
+#[derive(Clone, Debug)]
+pub struct RejectedMessage {
+    pub rejection: Uuid,
+    pub reason: String,
+    pub field: String,
+    pub detail: String,
+    pub message_id: Option<String>,
+    pub correlation_id: Option<String>,
+    pub content_type: Option<String>,
+    pub traceparent: Option<String>,
+    pub body: Vec<u8>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    destination: String,
+    kind: String,
+    at: OffsetDateTime,
+    request_id: Option<Uuid>,
+    rejection_id: Option<Uuid>,
+    deletion_id: Option<Uuid>,
+    seq: Option<i32>,
+    detail: Option<Value>,
+    tenant: Option<String>,
+    target_type: Option<String>,
+    target_id: Option<String>,
+    action: Option<String>,
+    key: Option<String>,
+    batch: Option<String>,
+    message_id: Option<String>,
+    correlation_id: Option<String>,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+    plan: Option<String>,
+    reason: Option<String>,
+    field: Option<String>,
+    rejected_detail: Option<String>,
+    content_type: Option<String>,
+    body: Option<Vec<u8>>,
+}
+
+impl Store {
+    /// Takes a page of what is unsent and nobody is publishing: the set, never "after the last".
+    pub async fn take_unsent(&self, limit: i64) -> Result<Vec<Outgoing>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "/* take_unsent */ with page as materialized (
+                 select id from sexton.outbox where taken_until <= now() order by id limit $1 for update skip locked
+             ), taken as (
+                 update sexton.outbox o set taken_until = now() + make_interval(secs => $2)
+                 from page where o.id = page.id returning o.*
+             )
+             select t.id, t.destination, t.kind, t.at, t.request_id, t.rejection_id, t.deletion_id, t.seq, t.detail,
+                    coalesce(r.tenant, x.tenant) as tenant, coalesce(r.target_type, x.target_type) as target_type,
+                    r.target_id, r.action, coalesce(r.key, x.key) as key, r.batch,
+                    coalesce(r.message_id, x.message_id) as message_id,
+                    coalesce(r.correlation_id, x.correlation_id) as correlation_id,
+                    coalesce(r.traceparent, x.traceparent) as traceparent, r.tracestate, p.hash as plan,
+                    x.reason, x.field, x.detail as rejected_detail, x.content_type,
+                    case when t.destination = 'rejected' then x.body end as body
+             from taken t
+             left join sexton.requests r on r.id = t.request_id
+             left join sexton.rejections x on x.id = t.rejection_id
+             left join lateral (
+                 select plan from sexton.open_deletions d where d.id = t.deletion_id
+                 union all select plan from sexton.deletions d where d.id = t.deletion_id limit 1
+             ) d on true
+             left join sexton.plans p on p.id = d.plan
+             order by t.id",
+        )
+        .bind(limit)
+        .bind(f64::from(TAKEN_FOR_S))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::doing("taking unsent events"))?;
+        Ok(rows.into_iter().map(outgoing).collect())
+    }
+
+    /// The broker has confirmed these.
+    pub async fn sent(&self, ids: &[Uuid], rejections: &[Uuid]) -> Result<(), StoreError> {
+        sqlx::query("/* sent */ delete from sexton.outbox where id = any ($1)")
+            .bind(ids)
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::doing("crossing off what was sent"))?;
+        if !rejections.is_empty() {
+            sqlx::query("/* sent_rejected */ update sexton.rejections set body = null where id = any ($1)")
+                .bind(rejections)
+                .execute(&self.pool)
+                .await
+                .map_err(StoreError::doing("letting go of the bodies that the broker has"))?;
+        }
+        Ok(())
+    }
+
+    /// The broker did not take these: the sweep may, at once.
+    pub async fn unsent(&self, ids: &[Uuid]) -> Result<(), StoreError> {
+        sqlx::query("/* unsent */ update sexton.outbox set taken_until = now() where id = any ($1)")
+            .bind(ids)
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::doing("handing unsent events back"))?;
+        Ok(())
+    }
+
+    /// How many wait, and since when: for the gauge.
+    pub async fn outbox_depth(&self) -> Result<i64, StoreError> {
+        sqlx::query_scalar("/* outbox_depth */ select count(*) from sexton.outbox")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::doing("counting unsent events"))
+    }
+}
+
+fn outgoing(row: Row) -> Outgoing {
+    if row.destination == "rejected" {
+        let message = RejectedMessage {
+            rejection: row.rejection_id.unwrap_or_default(),
+            reason: row.reason.unwrap_or_default(),
+            field: row.field.unwrap_or_default(),
+            detail: row.rejected_detail.unwrap_or_default(),
+            message_id: row.message_id,
+            correlation_id: row.correlation_id,
+            content_type: row.content_type,
+            traceparent: row.traceparent,
+            body: row.body.unwrap_or_default(),
+        };
+        return Outgoing {
+            id: row.id,
+            body: OutgoingBody::Rejected(Box::new(message)),
+        };
+    }
+    let mut detail = match row.detail {
+        Some(Value::Object(detail)) => detail,
+        _ => Map::new(),
+    };
+    for (name, value) in [
+        ("reason", row.reason),
+        ("field", row.field),
+        ("detail", row.rejected_detail),
+    ] {
+        if let Some(value) = value {
+            detail.insert(name.into(), value.into());
+        }
+    }
+    let announcement = Announcement {
+        event_id: EventId(row.id),
+        // A word that this release does not know cannot have been written by it; `parked` makes a person look.
+        kind: EventKind::parse(&row.kind).unwrap_or(EventKind::Parked),
+        at: row.at,
+        request_id: RequestId(row.request_id.or(row.rejection_id).unwrap_or_default()),
+        deletion_id: row.deletion_id.map(DeletionId),
+        sequence: row.seq.and_then(|seq| u32::try_from(seq).ok()),
+        tenant: row.tenant,
+        target_type: row.target_type,
+        target_id: row.target_id,
+        action: row.action.as_deref().and_then(Action::parse),
+        key: row.key,
+        batch: row.batch,
+        message_id: row.message_id,
+        correlation_id: row.correlation_id,
+        trace: TraceContext::new(row.traceparent.as_deref(), row.tracestate.as_deref()),
+        plan: row.plan.map(PlanHash),
+        detail,
+    };
+    Outgoing {
+        id: row.id,
+        body: OutgoingBody::Event(Box::new(announcement)),
+    }
+}

@@ -1,0 +1,76 @@
+//! Plans as they were when they came into force: canonical text under its hash, and a small number for the rows.
+
+use super::{Store, StoreError};
+use crate::deletion::{PlanHash, TargetType};
+use crate::plan::Plan;
+
+#[derive(Clone, Debug)]
+pub struct StoredPlan {
+    pub id: i32,
+    pub hash: PlanHash,
+    pub plan: Plan,
+}
+
+impl Store {
+    /// Keeps this version before its first use. The same version introduced twice, or by two workers, is one.
+    pub async fn introduce_plan(&self, plan: &Plan) -> Result<StoredPlan, StoreError> {
+        let (canonical, hash) = crate::plan::canonical(plan);
+        let id: i32 = sqlx::query_scalar(
+            "/* introduce_plan */ with fresh as (
+                 insert into sexton.plans (hash, target_type, canonical) values ($1, $2, $3)
+                 on conflict (hash) do nothing returning id
+             )
+             select id from fresh union all select id from sexton.plans where hash = $1 limit 1",
+        )
+        .bind(&hash.0)
+        .bind(plan.target.as_str())
+        .bind(&canonical)
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("keeping a plan"))?;
+        Ok(StoredPlan {
+            id,
+            hash,
+            plan: plan.clone(),
+        })
+    }
+
+    /// All versions that are newer than `after`. One that this release cannot read is named and left out: its
+    /// deletions wait for a worker that can.
+    pub async fn plans_after(&self, after: i32) -> Result<(Vec<StoredPlan>, Vec<StoreError>), StoreError> {
+        let rows: Vec<(i32, String, String)> = sqlx::query_as(
+            "/* plans_after */ select id, hash, canonical from sexton.plans where id > $1 order by id",
+        )
+        .bind(after)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::doing("reading the stored plans"))?;
+        let mut plans = Vec::new();
+        let mut unreadable = Vec::new();
+        for (id, hash, canonical) in rows {
+            match crate::plan::from_canonical(&canonical) {
+                Ok(plan) => plans.push(StoredPlan {
+                    id,
+                    hash: PlanHash(hash),
+                    plan,
+                }),
+                Err(error) => unreadable.push(StoreError::Plan {
+                    hash,
+                    why: error.to_string(),
+                }),
+            }
+        }
+        Ok((plans, unreadable))
+    }
+
+    /// Was there ever a plan for this type?
+    pub async fn type_is_known(&self, kind: &TargetType) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "/* type_is_known */ select exists (select from sexton.plans where target_type = $1)",
+        )
+        .bind(kind.as_str())
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("asking whether a type is known"))
+    }
+}
