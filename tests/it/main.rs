@@ -6,4 +6,5 @@
 
 mod world;
 
+mod connectors;
 mod services;
