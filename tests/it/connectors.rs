@@ -8,7 +8,10 @@
 mod cloud;
 
 mod archive;
+mod chunks;
 mod harness;
 mod http;
 mod place;
 mod postgres;
+mod proxy;
+mod reads;

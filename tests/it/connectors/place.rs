@@ -39,7 +39,7 @@ impl Drop for AbortOnDrop {
 
 impl Place {
     pub(super) async fn new() -> Self {
-        Self::with_cloud(&[]).await
+        Self::with_cloud(&["--terminate-ms", "30"]).await
     }
 
     /// With further options of the cloud, as on its command line.
@@ -54,7 +54,7 @@ impl Place {
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let cloud_url = format!("http://{}", listener.local_addr().unwrap());
-        let options = ["cloud", "--terminate-ms", "30"].iter().chain(options);
+        let options = ["cloud"].iter().chain(options);
         let options = <cloud::Options as clap::Parser>::parse_from(options);
         let serving = tokio::spawn(async move { cloud::serve(listener, options).await.unwrap() });
 
@@ -174,7 +174,7 @@ pub(super) fn settings(platform_url: &str, cloud_url: &str, archive: &str) -> St
         [platform]
         kind = "postgres"
         url = "{platform_url}"
-        lock_timeout = "200ms"
+        lock_timeout = "500ms"
 
         [cloud]
         kind = "http"
@@ -211,6 +211,11 @@ pub(super) fn sql(text: &str, none: ZeroRows) -> Call {
         sql: statement(text),
         none,
     }
+}
+
+/// A plain statement whose zero rows mean already gone.
+pub(super) fn gone(text: &str) -> Call {
+    sql(text, ZeroRows::AlreadyGone)
 }
 
 pub(super) fn statement(text: &str) -> Sql {
