@@ -140,10 +140,11 @@ impl ArchiveStore {
         }))
     }
 
-    /// Can it be asked at all?
+    /// Can it be asked at all? By listing, since a bucket that is not there answers a look at one object like an object
+    /// that is not there.
     pub(in crate::connectors) async fn check(&self) -> Result<(), String> {
-        match self.store.head(&Path::from(".sexton-ready")).await {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+        match self.store.list(None).try_next().await {
+            Ok(_) => Ok(()),
             Err(error) => Err(verdict_of(&error).why().unwrap_or("not ready").to_owned()),
         }
     }

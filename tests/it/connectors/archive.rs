@@ -167,6 +167,8 @@ async fn a_path_never_leaves_its_folder_and_a_missing_store_says_so() {
         matches!(&verdict, Verdict::Blocked { unblock, .. } if unblock.contains("[systems.glacier]")),
         "{verdict:?}"
     );
+    let ready = place.systems.check().await;
+    assert!(ready.len() == 3 && ready.values().all(Result::is_ok), "{ready:?}");
     let file = place.archive.path().join("a-file");
     std::fs::write(&file, "").unwrap();
     let error = build(&settings(
