@@ -171,7 +171,8 @@ end $$;
 -- Hands back what a lane has, with nothing to record: it is waiting for somebody's word, or has not begun. Refused
 -- like an intent when somebody has signalled, or their word would wait until the deletion falls due.
 create function sexton.release(
-    p_lane bigint, p_epoch integer, p_generation bigint, p_ids uuid[], p_tenures integer[], p_due timestamptz[]
+    p_lane bigint, p_epoch integer, p_generation bigint, p_ids uuid[], p_tenures integer[], p_due timestamptz[],
+    p_fault boolean[]           -- given up, not at rest: the start goes on counting
 ) returns table (said text, number bigint)
 language plpgsql
 as $$
@@ -189,8 +190,9 @@ begin
         return;
     end if;
     update sexton.open_deletions d
-    set lane = null, epoch = null, due_at = greatest(i.due, now()), starts = 0
-    from unnest(p_ids, p_tenures, p_due) as i (id, tenure, due)
+    set lane = null, epoch = null, due_at = greatest(i.due, now()),
+        starts = case when i.fault then d.starts else 0 end
+    from unnest(p_ids, p_tenures, p_due, p_fault) as i (id, tenure, due, fault)
     where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure;
     return query select 'applied'::text, 0::bigint;
 end $$;

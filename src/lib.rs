@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod crash;
 pub mod stopper;
+pub mod telemetry;
 
 // Floor 0: words.
 pub mod deletion;
@@ -18,3 +19,15 @@ pub mod broker;
 pub mod connectors;
 pub mod services;
 pub mod store;
+
+// Floor 3: work.
+pub mod engine;
+
+// Floor 4: doors.
+pub mod cli;
+pub mod intake;
+pub mod relay;
+
+// Over all floors: the parts and what they are told.
+pub mod app;
+pub mod settings;

@@ -5,7 +5,7 @@
 //! lease no longer outlasts the effect's hard timeout.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,9 @@ impl Lease {
 pub struct Gate {
     lease: Lease,
     stopper: Stopper,
-    shut: Arc<AtomicBool>,
+    /// Signals that are there, and those that whoever decides for this deletion has taken in.
+    said: Arc<AtomicUsize>,
+    heard: Arc<AtomicUsize>,
 }
 
 impl Gate {
@@ -92,7 +94,8 @@ impl Gate {
         Gate {
             lease,
             stopper,
-            shut: Arc::default(),
+            said: Arc::default(),
+            heard: Arc::default(),
         }
     }
 
@@ -105,16 +108,21 @@ impl Gate {
 
     /// May an effect that lasts at most `hard_timeout` begin now?
     pub fn is_open_for(&self, hard_timeout: Duration) -> bool {
-        !self.shut.load(Ordering::SeqCst) && !self.stopper.is_halted() && self.lease.left() > hard_timeout
+        !self.is_shut() && !self.stopper.is_halted() && self.lease.left() > hard_timeout
     }
 
-    /// A signal has come for this deletion.
-    pub fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+    /// So many signals have come for this deletion; the gate is shut until they are heard.
+    pub fn say(&self, signals: usize) {
+        self.said.fetch_max(signals, Ordering::SeqCst);
+    }
+
+    /// So many signals went into the latest decision. One that comes in between shuts the gate all the same.
+    pub fn hear(&self, signals: usize) {
+        self.heard.fetch_max(signals, Ordering::SeqCst);
     }
 
     pub fn is_shut(&self) -> bool {
-        self.shut.load(Ordering::SeqCst)
+        self.said.load(Ordering::SeqCst) > self.heard.load(Ordering::SeqCst)
     }
 }
 
@@ -143,7 +151,11 @@ mod tests {
         let other = Gate::new(lease, stopper.clone());
         stopper.drain();
         assert!(gate.is_open_for(Duration::from_secs(1)));
-        gate.shut();
+        gate.say(1);
+        assert!(!gate.is_open_for(Duration::from_secs(1)));
+        gate.hear(1);
+        assert!(gate.is_open_for(Duration::from_secs(1)));
+        gate.say(2);
         assert!(!gate.is_open_for(Duration::from_secs(1)));
         assert!(other.is_open_for(Duration::from_secs(1)));
         stopper.halt();

@@ -81,23 +81,31 @@ async fn keep_alive(
     tell: watch::Sender<Option<Live>>,
 ) {
     let mut down_since: Option<Instant> = None;
-    loop {
-        let Some(live) = stop
-            .run_until_cancelled(insist(name, &settings, &outage, &mut down_since))
-            .await
-        else {
-            return;
-        };
-        outage.back(down_since.take());
-        tell.send_replace(Some(live.clone()));
-        let error = stop.run_until_cancelled(loss_of(&live)).await;
-        tell.send_replace(None);
-        let Some(error) = error else {
-            close(&live).await;
-            return;
-        };
-        down_since = Some(Instant::now());
-        outage.lost(name, true, &error);
+    let mut is_up = false;
+    let keep = async {
+        loop {
+            let live = insist(name, &settings, &outage, &mut down_since).await;
+            is_up = true;
+            outage.back(down_since.take());
+            tell.send_replace(Some(live.clone()));
+            let error = loss_of(&live).await;
+            is_up = false;
+            tell.send_replace(None);
+            down_since = Some(Instant::now());
+            outage.lost(name, true, &error);
+        }
+    };
+    tokio::select! {
+        () = keep => {}
+        () = stop.cancelled() => {}
+        // Nobody looks at this link any more: its inlet was closed, its last outlet dropped.
+        () = tell.closed() => {}
+    }
+    outage.left(is_up);
+    let last = tell.borrow().clone();
+    tell.send_replace(None);
+    if let Some(live) = last {
+        close(&live).await;
     }
 }
 
@@ -235,6 +243,14 @@ impl Outage {
 
     fn opened(&self) {
         self.lock().opened += 1;
+    }
+
+    fn left(&self, was_up: bool) {
+        let mut links = self.lock();
+        links.opened -= 1;
+        if was_up {
+            links.up -= 1;
+        }
     }
 
     fn lost(&self, link: &str, was_up: bool, reason: &str) {

@@ -8,18 +8,16 @@
 //! lanes side by side.
 
 use std::collections::{HashMap, HashSet};
-use std::future::poll_fn;
-use std::sync::Arc;
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Channel, Confirmation, Connection, ExchangeKind};
+use lapin::{Channel, Connection, ExchangeKind};
 
 use super::connection::Link;
 use super::error::{FORBIDDEN, NOT_FOUND, refusal};
+use super::letters::{Letter, write_and_wait};
 use super::message::{Message, PublishOutcome, Unrouted, Wire};
 use super::tally::Tally;
 
@@ -41,7 +39,37 @@ pub(super) struct Lane {
     link: Link,
     tally: Arc<Tally>,
     open: Option<Open>,
-    forbidden: HashMap<String, (Instant, String)>,
+    forbidden: Arc<Forbidden>,
+}
+
+/// Exchanges that the broker does not let us write to, with its words. Shared by all lanes: each of them
+/// would otherwise lose a batch to learn it.
+#[derive(Default)]
+pub(super) struct Forbidden(Mutex<HashMap<String, (Instant, String)>>);
+
+impl Forbidden {
+    fn learn(&self, said: &str, messages: &[Message]) {
+        let named = messages
+            .iter()
+            .filter(|message| said.contains(&format!("'{}'", message.exchange)));
+        for message in named {
+            self.lock()
+                .insert(message.exchange.clone(), (Instant::now(), said.to_owned()));
+        }
+    }
+
+    fn forget_the_old(&self) {
+        self.lock()
+            .retain(|_, (since, _)| since.elapsed() < Duration::from_millis(FORBIDDEN_FOR_MS));
+    }
+
+    fn why(&self, exchange: &str) -> Option<String> {
+        self.lock().get(exchange).map(|(_, said)| said.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Open {
@@ -51,12 +79,12 @@ struct Open {
 }
 
 impl Lane {
-    pub(super) fn new(link: Link, tally: Arc<Tally>) -> Lane {
+    pub(super) fn new(link: Link, tally: Arc<Tally>, forbidden: Arc<Forbidden>) -> Lane {
         Lane {
             link,
             tally,
             open: None,
-            forbidden: HashMap::new(),
+            forbidden,
         }
     }
 
@@ -80,8 +108,7 @@ impl Lane {
     /// `None`: there is no way to the broker right now.
     async fn try_send(&mut self, messages: &[Message]) -> Option<Vec<PublishOutcome>> {
         let live = self.link.current()?;
-        self.forbidden
-            .retain(|_, (since, _)| since.elapsed() < Duration::from_millis(FORBIDDEN_FOR_MS));
+        self.forbidden.forget_the_old();
         if !self
             .open
             .as_ref()
@@ -94,8 +121,8 @@ impl Lane {
         let mut outcomes: Vec<Option<PublishOutcome>> = vec![None; messages.len()];
         let mut ready = Vec::with_capacity(messages.len());
         for (at, message) in messages.iter().enumerate() {
-            if let Some((_, why)) = self.forbidden.get(&message.exchange) {
-                outcomes[at] = Some(PublishOutcome::Refused(why.clone()));
+            if let Some(why) = self.forbidden.why(&message.exchange) {
+                outcomes[at] = Some(PublishOutcome::Refused(why));
                 continue;
             }
             match open.prepare(&live, message).await? {
@@ -110,13 +137,7 @@ impl Lane {
         }
         let (mut answers, closed_by) = write_and_wait(&open.channel, ready).await;
         if let Some((FORBIDDEN, said)) = closed_by {
-            for message in messages
-                .iter()
-                .filter(|message| said.contains(&format!("'{}'", message.exchange)))
-            {
-                self.forbidden
-                    .insert(message.exchange.clone(), (Instant::now(), said.clone()));
-            }
+            self.forbidden.learn(&said, messages);
         }
 
         let mut diverted = Vec::new();
@@ -247,110 +268,4 @@ pub(super) async fn send_one(live: &Connection, channel: Channel, message: &Mess
     tokio::time::timeout(wait, sent)
         .await
         .unwrap_or(PublishOutcome::Lost)
-}
-
-struct Letter<'a> {
-    at: usize,
-    message: &'a Message,
-    mandatory: bool,
-    wire: Wire,
-}
-
-/// Which message a return is about. Copies of one message share it, and share their route.
-type Address = (String, String, String);
-
-/// The outcomes, and the broker's words if it closed the channel over one of the letters.
-async fn write_and_wait(
-    channel: &Channel,
-    letters: Vec<Letter<'_>>,
-) -> (Vec<(usize, PublishOutcome)>, Option<(u16, String)>) {
-    let mut writes = Vec::with_capacity(letters.len());
-    let mut about = Vec::with_capacity(letters.len());
-    for letter in letters {
-        let options = BasicPublishOptions {
-            mandatory: letter.mandatory,
-            immediate: false,
-        };
-        about.push((letter.at, letter.message));
-        let Wire {
-            exchange,
-            routing_key,
-            properties,
-        } = letter.wire;
-        let body = letter.message.body.as_ref();
-        let mut write = Box::pin(channel.basic_publish(exchange, routing_key, options, body, properties));
-        // The first poll takes the tag and queues the frames; waiting here for the socket would cost a turn of
-        // lapin's thread for each message.
-        let first = poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx))).await;
-        writes.push((first, write));
-    }
-    let answers = join_all(writes.into_iter().map(|(first, write)| async move {
-        let written = match first {
-            Poll::Ready(written) => written,
-            Poll::Pending => write.await,
-        };
-        written?.await
-    }))
-    .await;
-
-    let mut returned: HashMap<Address, usize> = HashMap::new();
-    let mut outcomes = Vec::with_capacity(answers.len());
-    let mut closed_by = None;
-    for answer in answers {
-        outcomes.push(match answer {
-            Ok(Confirmation::Ack(back)) => {
-                count_return(&mut returned, back);
-                PublishOutcome::Confirmed
-            }
-            Ok(Confirmation::Nack(back)) => {
-                count_return(&mut returned, back);
-                PublishOutcome::Nacked
-            }
-            Err(error) => {
-                closed_by = closed_by.or_else(|| refusal(&error));
-                PublishOutcome::Lost
-            }
-            // Without a confirm nothing is known; the channel asked for them, so this does not happen.
-            Ok(Confirmation::NotRequested) => PublishOutcome::Lost,
-        });
-    }
-    let told = about
-        .into_iter()
-        .zip(outcomes)
-        .map(|((at, message), outcome)| {
-            let back = !returned.is_empty()
-                && outcome == PublishOutcome::Confirmed
-                && take_return(&mut returned, message);
-            (at, if back { PublishOutcome::Unroutable } else { outcome })
-        })
-        .collect();
-    (told, closed_by)
-}
-
-fn count_return(returned: &mut HashMap<Address, usize>, back: Option<lapin::message::BasicReturnMessage>) {
-    if let Some(back) = back {
-        let id = back
-            .properties
-            .message_id()
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let address = (back.exchange.to_string(), back.routing_key.to_string(), id);
-        *returned.entry(address).or_default() += 1;
-    }
-}
-
-fn take_return(returned: &mut HashMap<Address, usize>, message: &Message) -> bool {
-    let address = (
-        message.exchange.clone(),
-        message.routing_key.clone(),
-        message.message_id.clone(),
-    );
-    match returned.get_mut(&address) {
-        Some(count) if *count > 0 => {
-            *count -= 1;
-            true
-        }
-        _ => false,
-    }
 }

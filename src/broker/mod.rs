@@ -8,12 +8,15 @@
 mod browse;
 mod connection;
 mod error;
+mod flow;
 mod inlet;
 mod lane;
 mod ledger;
+mod letters;
 mod listen;
 mod message;
 mod outlet;
+mod post;
 mod settings;
 mod tally;
 mod topology;

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Link;
-use super::lane::{LANE_BATCH_MAX, Lane};
+use super::lane::{Forbidden, LANE_BATCH_MAX, Lane};
 use super::message::{Message, PublishOutcome};
 use super::tally::Tally;
 
@@ -36,10 +36,11 @@ impl Outlet {
     pub(super) fn start(link: Link, tally: Arc<Tally>, stop: CancellationToken) -> Outlet {
         let (queue, parcels) = mpsc::channel(IN_FLIGHT_MAX - LANES * LANE_BATCH_MAX);
         let parcels = Arc::new(Mutex::new(parcels));
+        let forbidden = Arc::<Forbidden>::default();
         for _ in 0..LANES {
             // Tasks of their own: a sender that stops waiting must not take a batch's confirms with it.
             tokio::spawn(run_lane(
-                Lane::new(link.clone(), tally.clone()),
+                Lane::new(link.clone(), tally.clone(), Arc::clone(&forbidden)),
                 parcels.clone(),
                 tally.clone(),
                 stop.clone(),

@@ -13,16 +13,17 @@ use super::archive::{ArchiveConnector, ArchiveStore};
 use super::http::{HttpConnector, Profile};
 use super::idle::IdleConnector;
 use super::postgres::{Database, JsonRow, PostgresConnector, read_rows};
-use super::{Connector, SystemSettings, WrongSystem, misplaced};
+use super::{Bounds, Connector, SystemSettings, WrongSystem, misplaced};
 use crate::clock::Boottime;
 use crate::deletion::Verdict;
-use crate::plan::{Call, Lookup, Read, SystemKind, SystemName, Values};
+use crate::plan::{Call, Lookup, Plan, Read, SystemKind, SystemName, Values};
 
 /// One row is what reads are for; a second is fetched only to see that there is one.
 const ROWS_TOLD_APART: u32 = 2;
 
 pub struct Systems {
     systems: BTreeMap<SystemName, System>,
+    bounds: Vec<Bounds>,
     idle: IdleConnector,
 }
 
@@ -98,6 +99,10 @@ impl Systems {
         }
         Ok(Systems {
             systems,
+            bounds: settings
+                .iter()
+                .map(|(name, settings)| Bounds::of(name, settings))
+                .collect(),
             idle: IdleConnector,
         })
     }
@@ -121,6 +126,36 @@ impl Systems {
             .iter()
             .map(|(name, system)| (name.clone(), system.kind()))
             .collect()
+    }
+
+    /// How much each system bears, for the engine's limits.
+    pub fn bounds(&self) -> Vec<Bounds> {
+        self.bounds.clone()
+    }
+
+    /// Whether these settings have all that the plan needs; the error says what is missing.
+    pub fn can_run(&self, plan: &Plan) -> Result<(), String> {
+        let kinds = self.kinds();
+        if let Some(missing) = plan.systems().into_iter().find(|name| !kinds.contains_key(name)) {
+            return Err(format!("the settings have no system named {:?}", missing.0));
+        }
+        for step in &plan.steps {
+            for call in std::iter::once(&step.call).chain(&step.undo) {
+                self.connector(&step.on, call)
+                    .map_err(|verdict| verdict.why().unwrap_or_default().to_owned())?;
+                if let Call::Http { call } = call
+                    && !self
+                        .profile(&step.on)
+                        .is_some_and(|profile| profile.calls().any(|known| known == call))
+                {
+                    return Err(format!(
+                        "the profile of system {:?} has no call {call:?}",
+                        step.on.0
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The service profile of an http system.

@@ -2,6 +2,7 @@
 //!
 //! Time and chance are handed in, so every decision can be tried without a database, a broker or a clock.
 
+mod ends;
 mod next;
 pub use next::{Circumstances, Move, STARTS_MAX, Signal, next};
 

@@ -5,9 +5,9 @@
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use super::ends::{completed, not_found};
 use crate::deletion::{
-    Aim, CompletedResult, End, Entry, Facts, Orphan, ParkReason, Phase, Settled, SignalKind, State,
-    StepNumber, Track, Turn, Verdict,
+    Aim, End, Entry, Facts, ParkReason, Phase, Settled, SignalKind, State, StepNumber, Track, Turn, Verdict,
 };
 use crate::plan::{IfFailed, LookupNone, Overdue, Plan, Retry, Step, Values};
 
@@ -350,57 +350,15 @@ fn skip(step: StepNumber) -> Entry {
     }
 }
 
-fn not_found(known: bool, none: LookupNone) -> End {
-    match none {
-        LookupNone::Absent if !known => End::Completed {
-            result: CompletedResult::Absent,
-        },
-        LookupNone::Absent | LookupNone::AlreadyGone => End::Completed {
-            result: CompletedResult::AlreadyGone,
-        },
-        LookupNone::Refused => End::Refused {
-            why: "the lookup found no such target".into(),
-        },
-    }
-}
-
-fn completed(state: &State) -> End {
-    let orphans: Vec<Orphan> = state
-        .tracks
-        .iter()
-        .enumerate()
-        .filter(|(_, track)| track.settled == Some(Settled::Orphaned))
-        .map(|(step, track)| Orphan {
-            step: number(step),
-            why: track
-                .last
-                .as_ref()
-                .and_then(Verdict::why)
-                .unwrap_or_default()
-                .to_owned(),
-        })
-        .collect();
-    if !orphans.is_empty() {
-        return End::CompletedWithOrphans { orphans };
-    }
-    let any_done = state
-        .tracks
-        .iter()
-        .any(|track| track.settled == Some(Settled::Done));
-    End::Completed {
-        result: if any_done {
-            CompletedResult::Deleted
-        } else {
-            CompletedResult::AlreadyGone
-        },
-    }
-}
-
 /// Plans have at most 32 steps, so a step's number always fits.
-fn number(step: usize) -> StepNumber {
+pub(super) fn number(step: usize) -> StepNumber {
     StepNumber::try_from(step).unwrap_or(StepNumber::MAX)
 }
 
 #[cfg(test)]
 #[path = "next_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod trouble_tests;

@@ -1,10 +1,12 @@
+//! Decisions on plans written by hand: plain runs, cancels and refusals; trouble has a file of its own.
+
 use std::time::Duration;
 
 use super::*;
-use crate::deletion::TargetType;
-use crate::plan::{Call, Deadline, Lookup, Sql, StepKind, SystemName};
+use crate::deletion::{CompletedResult, TargetType};
+use crate::plan::{Call, Lookup, Sql, StepKind, SystemName};
 
-const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+pub(super) const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
 fn step(name: &str, kind: StepKind) -> Step {
     Step {
@@ -27,7 +29,7 @@ fn step(name: &str, kind: StepKind) -> Step {
 }
 
 /// fence (compensable), mark (compensable), revoke (pivot), tear-down (retriable)
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     Plan {
         target: TargetType::parse("factory.computer").expect("a good name"),
         params: std::collections::BTreeMap::default(),
@@ -43,17 +45,17 @@ fn plan() -> Plan {
 }
 
 /// Follows the moves as a worker would; `say` answers each attempt. Stops at the first move that waits or ends.
-struct Walk {
-    plan: Plan,
-    state: State,
-    signals: Vec<Signal>,
-    now: OffsetDateTime,
-    deadline: Option<OffsetDateTime>,
-    log: Vec<String>,
+pub(super) struct Walk {
+    pub(super) plan: Plan,
+    pub(super) state: State,
+    pub(super) signals: Vec<Signal>,
+    pub(super) now: OffsetDateTime,
+    pub(super) deadline: Option<OffsetDateTime>,
+    pub(super) log: Vec<String>,
 }
 
 impl Walk {
-    fn new(plan: Plan) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         let state = State::new(plan.steps.len());
         Walk {
             plan,
@@ -65,7 +67,7 @@ impl Walk {
         }
     }
 
-    fn next(&self) -> Move {
+    pub(super) fn next(&self) -> Move {
         let params = Map::new();
         let cx = Circumstances {
             now: self.now,
@@ -76,13 +78,13 @@ impl Walk {
         next(&self.plan, &self.state, &cx)
     }
 
-    fn record(&mut self, entry: Entry) {
+    pub(super) fn record(&mut self, entry: Entry) {
         self.state
             .apply(&entry)
             .unwrap_or_else(|error| panic!("{error} after {:?}", self.log));
     }
 
-    fn go(&mut self, mut say: impl FnMut(&str, Aim, u32) -> Verdict) -> Move {
+    pub(super) fn go(&mut self, mut say: impl FnMut(&str, Aim, u32) -> Verdict) -> Move {
         for _ in 0..200 {
             match self.next() {
                 Move::Note(entries) => entries.into_iter().for_each(|entry| {
@@ -112,7 +114,14 @@ impl Walk {
         panic!("no end in sight: {:?}", self.log);
     }
 
-    fn verdict(&mut self, step: StepNumber, aim: Aim, attempt: u32, verdict: Verdict, found_out: bool) {
+    pub(super) fn verdict(
+        &mut self,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        verdict: Verdict,
+        found_out: bool,
+    ) {
         self.record(Entry::Verdict {
             step,
             aim,
@@ -124,7 +133,7 @@ impl Walk {
     }
 }
 
-const DELETED: Move = Move::End(End::Completed {
+pub(super) const DELETED: Move = Move::End(End::Completed {
     result: CompletedResult::Deleted,
 });
 
@@ -302,177 +311,4 @@ fn a_refusal_before_the_pivot_undoes_and_after_it_parks() {
     });
     assert_eq!(rest, Move::Rest);
     assert!(walk.state.parked.is_some());
-}
-
-#[test]
-fn unknown_is_looked_at_before_anything_else() {
-    let mut walk = Walk::new(plan());
-    let end = walk.go(|name, _, _| match name {
-        "revoke" => Verdict::unknown("cut off"),
-        "find revoke" => Verdict::done(),
-        _ => Verdict::done(),
-    });
-    assert_eq!(end, DELETED);
-    assert_eq!(
-        walk.log,
-        ["do fence", "do mark", "do revoke", "find", "do tear-down"]
-    );
-}
-
-#[test]
-fn invariant_08_spent_attempts_park_and_a_retry_goes_on() {
-    let mut walk = Walk::new(plan());
-    let tired = |name: &str, _, _| {
-        if name == "tear-down" {
-            Verdict::again("busy")
-        } else {
-            Verdict::done()
-        }
-    };
-    assert_eq!(walk.go(tired), Move::Rest);
-    assert!(matches!(
-        walk.state.parked,
-        Some(ParkReason::Exhausted {
-            step: 4,
-            attempts: 3,
-            ..
-        })
-    ));
-    walk.signals.push(Signal {
-        id: 1,
-        kind: SignalKind::Retry,
-    });
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
-}
-
-#[test]
-fn invariant_11_a_step_that_kills_its_worker_is_parked_at_the_fifth_start() {
-    let mut walk = Walk::new(plan());
-    for start in 1..STARTS_MAX {
-        walk.record(Entry::Intent {
-            step: 1,
-            aim: Aim::Do,
-            attempt: start,
-        });
-        assert_eq!(
-            walk.next(),
-            Move::Find {
-                step: 1,
-                aim: Aim::Do,
-                attempt: start
-            }
-        );
-        walk.verdict(1, Aim::Do, start, Verdict::Stopped, true);
-    }
-    walk.record(Entry::Intent {
-        step: 1,
-        aim: Aim::Do,
-        attempt: STARTS_MAX,
-    });
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), Move::Rest);
-    assert!(matches!(
-        walk.state.parked,
-        Some(ParkReason::Killer {
-            step: 1,
-            starts: STARTS_MAX,
-            ..
-        })
-    ));
-}
-
-#[test]
-fn what_a_plan_says_of_failure_is_followed() {
-    let failing = |name: &str, aim: Aim, _| match (name, aim) {
-        ("mark" | "tear-down", Aim::Do) => Verdict::failed("gone for good"),
-        _ => Verdict::done(),
-    };
-    let mut undoing = plan();
-    undoing.steps[1].if_failed = IfFailed::Undo;
-    let mut walk = Walk::new(undoing);
-    assert_eq!(
-        walk.go(failing),
-        Move::End(End::Refused {
-            why: "gone for good".into()
-        })
-    );
-    assert_eq!(
-        walk.log,
-        ["do fence", "do mark", "turned", "undo mark", "undo fence"]
-    );
-
-    let mut leaving = plan();
-    leaving.steps[1].if_failed = IfFailed::Orphan;
-    leaving.steps[3].if_failed = IfFailed::Orphan;
-    let mut walk = Walk::new(leaving);
-    let Move::End(End::CompletedWithOrphans { orphans }) = walk.go(failing) else {
-        panic!("{:?}", walk.log)
-    };
-    assert_eq!(
-        orphans.iter().map(|orphan| orphan.step).collect::<Vec<_>>(),
-        [2, 4]
-    );
-}
-
-#[test]
-fn a_passed_deadline_is_said_once_and_parks_only_where_the_plan_says_so() {
-    let mut walk = Walk::new(plan());
-    walk.deadline = Some(NOW);
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
-    assert_eq!(walk.log.iter().filter(|word| *word == "overdue").count(), 1);
-
-    let mut strict = plan();
-    strict.deadline = Some(Deadline {
-        after: Duration::from_secs(1),
-        then: Overdue::Park,
-    });
-    let mut walk = Walk::new(strict);
-    walk.deadline = Some(NOW);
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), Move::Rest);
-    walk.signals.push(Signal {
-        id: 1,
-        kind: SignalKind::Retry,
-    });
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
-}
-
-#[test]
-fn a_halt_lets_nothing_begin_until_it_is_lifted() {
-    let mut walk = Walk::new(plan());
-    walk.signals.push(Signal {
-        id: 1,
-        kind: SignalKind::Halt,
-    });
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), Move::Rest);
-    assert_eq!(walk.log, ["signalled"]);
-    walk.signals.push(Signal {
-        id: 2,
-        kind: SignalKind::Resume,
-    });
-    assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
-}
-
-#[test]
-fn a_wait_never_sleeps_through_the_deadline() {
-    let mut walk = Walk::new(plan());
-    walk.record(Entry::Intent {
-        step: 1,
-        aim: Aim::Do,
-        attempt: 1,
-    });
-    let (verdict, due) = (Verdict::again("busy"), Some(NOW + Duration::from_secs(60)));
-    walk.record(Entry::Verdict {
-        step: 1,
-        aim: Aim::Do,
-        attempt: 1,
-        verdict,
-        found_out: false,
-        due,
-    });
-    walk.deadline = Some(NOW + Duration::from_secs(5));
-    assert_eq!(
-        walk.next(),
-        Move::Wait {
-            until: NOW + Duration::from_secs(5)
-        }
-    );
 }

@@ -33,12 +33,17 @@ pub use journal::{Aim, CompletedResult, End, Entry, Orphan, ParkReason, SignalKi
 mod state;
 pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
 
+mod turned_away;
+pub use turned_away::TurnedAway;
+
 mod trace;
 pub use trace::TraceContext;
 
+mod event_kind;
+pub use event_kind::EventKind;
 mod outcome;
 pub use outcome::{
-    Announcement, EVENT_CONTENT_TYPE, Event, EventKind, HEADER_BATCH, HEADER_EVENT, HEADER_KEY,
-    HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE,
+    Announcement, EVENT_CONTENT_TYPE, Event, HEADER_BATCH, HEADER_EVENT, HEADER_FIELD, HEADER_KEY,
+    HEADER_REASON, HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE, HEADER_WHY,
 };
 pub mod wire;

@@ -1,91 +1,18 @@
-//! What the world is told: a closed list of events, each composed from what is known, and from nothing else.
+//! What the world is told, composed from what is known and from nothing else.
 //!
 //! The same announcement gives the same bytes, so that an event published twice is one event with one id. An
 //! announcement has no room for params, reasons given by people or who asked: what is not in it cannot leak.
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::wire::{EventBody, EventData, EventTarget};
-use super::{Action, DeletionId, EventId, PlanHash, RequestId, TargetType, Tenant, TraceContext};
-
-/// What has happened. The list is part of the contract: it only ever grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// The request is kept; from here on it will have an outcome.
-    Accepted,
-    /// The request never became a deletion; `detail` has the reason and the field.
-    Rejected,
-    /// Gone for its users, and can be restored until its window ends.
-    SoftDeleted,
-    /// Taken back within its window.
-    Restored,
-    /// Ended; `detail.result` is `deleted`, `already_gone` or `absent`.
-    Completed,
-    /// Ended, but for the resources named in `detail.orphans`.
-    CompletedWithOrphans,
-    /// Ended by a cancel before the point of no return; what was done is undone.
-    Cancelled,
-    /// Ended because a guard of the plan said no; what was done is undone.
-    Refused,
-    /// Does not go on until a person has looked; `detail.why` says what they will find.
-    Parked,
-    /// Kept from going on by a legal hold.
-    Held,
-    /// The hold is lifted.
-    Resumed,
-    /// Something brought back what was deleted.
-    Reappeared,
-    /// Every request of a batch has its outcome.
-    #[serde(rename = "batch.completed")]
-    BatchCompleted,
-}
-
-impl EventKind {
-    pub const ALL: [EventKind; 13] = [
-        EventKind::Accepted,
-        EventKind::Rejected,
-        EventKind::SoftDeleted,
-        EventKind::Restored,
-        EventKind::Completed,
-        EventKind::CompletedWithOrphans,
-        EventKind::Cancelled,
-        EventKind::Refused,
-        EventKind::Parked,
-        EventKind::Held,
-        EventKind::Resumed,
-        EventKind::Reappeared,
-        EventKind::BatchCompleted,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            EventKind::Accepted => "accepted",
-            EventKind::Rejected => "rejected",
-            EventKind::SoftDeleted => "soft_deleted",
-            EventKind::Restored => "restored",
-            EventKind::Completed => "completed",
-            EventKind::CompletedWithOrphans => "completed_with_orphans",
-            EventKind::Cancelled => "cancelled",
-            EventKind::Refused => "refused",
-            EventKind::Parked => "parked",
-            EventKind::Held => "held",
-            EventKind::Resumed => "resumed",
-            EventKind::Reappeared => "reappeared",
-            EventKind::BatchCompleted => "batch.completed",
-        }
-    }
-
-    pub fn parse(word: &str) -> Option<Self> {
-        EventKind::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-}
+use super::{
+    Action, DeletionId, EventId, EventKind, PlanHash, Rejection, RequestId, TargetType, Tenant, TraceContext,
+};
 
 /// Headers of an event, for headers bindings. A header whose value is not known is left out.
 pub const HEADER_EVENT: &str = "sexton-event";
@@ -95,6 +22,11 @@ pub const HEADER_BATCH: &str = "sexton-batch";
 pub const HEADER_KEY: &str = "sexton-key";
 pub const HEADER_REQUEST: &str = "sexton-request";
 pub const HEADER_TRACEPARENT: &str = "traceparent";
+
+/// Headers of a rejected request, which keeps its body as it came: why, where, and the sentence for a person.
+pub const HEADER_REASON: &str = "sexton-reason";
+pub const HEADER_FIELD: &str = "sexton-field";
+pub const HEADER_WHY: &str = "sexton-why";
 
 pub const EVENT_CONTENT_TYPE: &str = "application/cloudevents+json";
 
@@ -215,6 +147,32 @@ impl Announcement {
             },
         };
         serde_json::to_vec(&body).expect("text, numbers and maps with text for keys always have a JSON form")
+    }
+}
+
+impl Rejection {
+    /// What goes with the untouched body into `deletion.rejected`.
+    pub fn headers(&self, request: RequestId) -> BTreeMap<String, String> {
+        [
+            (HEADER_REQUEST, request.to_string()),
+            (HEADER_REASON, self.reason.word().to_owned()),
+            (HEADER_FIELD, self.field.clone()),
+            (HEADER_WHY, self.detail.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// What the event `rejected` says as its detail.
+    pub fn event_detail(&self) -> Map<String, Value> {
+        [
+            ("reason", self.reason.word()),
+            ("field", &self.field),
+            ("why", &self.detail),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .into_iter()
+        .collect()
     }
 }
 
@@ -363,14 +321,6 @@ mod tests {
                     "{key}"
                 );
             }
-        }
-    }
-
-    #[test]
-    fn the_words_of_the_closed_list_are_those_of_its_json_form() {
-        for kind in EventKind::ALL {
-            assert_eq!(serde_json::to_value(kind).expect("a word"), kind.word());
-            assert_eq!(EventKind::parse(kind.word()), Some(kind));
         }
     }
 }

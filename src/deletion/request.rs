@@ -187,6 +187,14 @@ impl RejectionReason {
     }
 }
 
+impl RejectionReason {
+    pub fn parse(word: &str) -> Option<Self> {
+        RejectionReason::ALL
+            .into_iter()
+            .find(|reason| reason.word() == word)
+    }
+}
+
 /// One clear error: what was found, where, what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -24,7 +25,7 @@ use super::{Action, EventKind, Request};
 pub struct RequestBody {
     /// The version of this contract. Left out, it is 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "only_version_one")]
+    #[schemars(extend("enum" = [super::REQUEST_VERSION, null]))]
     pub version: Option<u64>,
     /// What is asked for. Left out, it is `delete`. `purge` is kept for Sexton itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +100,7 @@ pub struct RequestEvent {
     pub subject: Option<String>,
     #[schemars(extend("format" = "date-time"))]
     pub time: Option<String>,
-    #[schemars(regex(pattern = r"^[^;]*[jJ][sS][oO][nN]\s*(;.*)?$"))]
+    #[schemars(regex(pattern = r"^(application/|[^;]*\+)json\s*(;.*)?$"))]
     pub datacontenttype: Option<String>,
     #[schemars(length(min = 1))]
     pub dataschema: Option<String>,
@@ -202,16 +203,34 @@ pub struct EventTarget<'e> {
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Detail")]
 pub struct EventDetail {
-    /// Of `completed`: `deleted`, `already_gone` or `absent`.
+    /// Of the ends: `deleted`, `already_gone` or `absent`.
     pub result: Option<String>,
-    /// Of `completed_with_orphans`: what could not be removed, by name.
-    pub orphans: Option<Vec<String>>,
+    /// Of `completed_with_orphans`: what could not be removed.
+    pub orphans: Option<Vec<EventOrphan>>,
     /// Of `parked`, `refused`, `rejected`: a sentence for a person.
     pub why: Option<String>,
+    /// Of `parked`: why, out of a closed list.
+    pub because: Option<String>,
+    /// Of `parked`: the step of the plan that stopped.
+    pub step: Option<String>,
+    /// Of `parked`: `undo`, if it was on the way back.
+    pub aim: Option<String>,
+    /// Of `parked`: what would help.
+    pub unblock: Option<String>,
+    /// Of `parked`: the attempts that were made.
+    pub attempts: Option<u32>,
     /// Of `rejected`: why, out of a closed list.
     pub reason: Option<super::RejectionReason>,
     /// Of `rejected`: where in the request, as a JSON pointer; empty for the whole.
     pub field: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "Orphan")]
+pub struct EventOrphan {
+    /// The step of the plan that should have removed it.
+    pub step: String,
+    pub why: String,
 }
 
 impl RequestBody {
@@ -243,7 +262,11 @@ impl RequestBody {
 
 /// The JSON Schemas of the contract, by file name.
 pub fn schemas() -> BTreeMap<&'static str, Schema> {
-    let generator = || schemars::generate::SchemaSettings::draft2020_12().into_generator();
+    let generator = || {
+        schemars::generate::SchemaSettings::draft2020_12()
+            .with_transform(RecursiveTransform(unwrap_lines))
+            .into_generator()
+    };
     BTreeMap::from([
         (
             "request.schema.json",
@@ -256,10 +279,6 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     ])
 }
 
-fn only_version_one(_: &mut SchemaGenerator) -> Schema {
-    schemars::json_schema!({"enum": [super::REQUEST_VERSION, null]})
-}
-
 /// CloudEvents lets anybody add attributes of a simple form; readers ignore what they do not know.
 fn open_to_extensions(schema: &mut Schema) {
     schema.insert(
@@ -267,6 +286,15 @@ fn open_to_extensions(schema: &mut Schema) {
         json!({"^(?!data$)[a-z0-9]+$": {"type": ["string", "boolean", "integer", "null"]}}),
     );
     schema.insert("additionalProperties".into(), false.into());
+}
+
+/// The line breaks of a doc comment are those of the source file; a description has only its paragraphs.
+fn unwrap_lines(schema: &mut Schema) {
+    let Some(Value::String(text)) = schema.get_mut("description") else {
+        return;
+    };
+    let paragraphs: Vec<String> = text.split("\n\n").map(|lines| lines.replace('\n', " ")).collect();
+    *text = paragraphs.join("\n\n");
 }
 
 #[cfg(test)]

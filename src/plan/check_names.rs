@@ -26,10 +26,7 @@ pub(super) fn check(check: &mut Check<'_>) {
             );
         }
     }
-    let mut facts = Columns {
-        names: Vec::new(),
-        complete: true,
-    };
+    let mut facts = Columns::none();
     if let Some(lookup) = &plan.lookup {
         let scope = Scope::new(plan, &facts);
         query(check, Part::Lookup, "sql", &lookup.sql, &scope);
@@ -92,6 +89,41 @@ fn one_step(check: &mut Check<'_>, part: Part, step: &Step, facts: &Columns) {
     generation(check, part, step);
 }
 
+impl Plan {
+    /// The names that only the lookup can have given.
+    pub(super) fn facts_used(&self) -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for step in &self.steps {
+            let read = step
+                .read
+                .as_ref()
+                .map_or_else(Columns::none, |read| Columns::of(&read.sql));
+            let mut own: Vec<&str> = Vec::new();
+            let mut others: Vec<&str> = Vec::new();
+            match &step.call {
+                Call::Sql { sql, .. } | Call::Chunks { sql, .. } => own.extend(sql.names()),
+                Call::Archive { rows, path, .. } => own.extend(rows.names().chain(path.names())),
+                Call::Nothing | Call::Http { .. } => {}
+            }
+            own.extend(step.verify.iter().flat_map(|verify| verify.sql.names()));
+            others.extend(step.read.iter().flat_map(|read| read.sql.names()));
+            others.extend(
+                step.when
+                    .iter()
+                    .flat_map(|when| &when.all)
+                    .map(|test| test.name.as_str()),
+            );
+            if let Some(Call::Sql { sql, .. }) = &step.undo {
+                others.extend(sql.names());
+            }
+            others.extend(own.into_iter().filter(|name| !read.may_have(name)));
+            used.extend(others.into_iter().map(str::to_owned));
+        }
+        used.retain(|name| !BUILT_IN_NAMES.contains(&name.as_str()) && !self.params.contains_key(name));
+        used
+    }
+}
+
 /// What may be named in one place.
 struct Scope<'p> {
     plan: &'p Plan,
@@ -102,14 +134,10 @@ struct Scope<'p> {
 
 impl<'p> Scope<'p> {
     fn new(plan: &'p Plan, facts: &'p Columns) -> Self {
-        let read = Columns {
-            names: Vec::new(),
-            complete: true,
-        };
         Scope {
             plan,
             facts,
-            read,
+            read: Columns::none(),
             chunk: false,
         }
     }
@@ -139,7 +167,13 @@ impl<'p> Scope<'p> {
             .iter()
             .chain(&self.read.names)
             .map(String::as_str);
-        one_of(&built_in.chain(params).chain(columns).collect::<Vec<_>>())
+        let mut all: Vec<&str> = Vec::new();
+        for name in built_in.chain(params).chain(columns) {
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        one_of(&all)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Sql;
 use super::tokens::{Token, tokens};
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) names: Vec<String>,
     /// The names are all that there are.
@@ -14,11 +14,15 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn of(query: &Sql) -> Columns {
-        let mut found = Columns {
+    pub(super) fn none() -> Columns {
+        Columns {
             names: Vec::new(),
             complete: true,
-        };
+        }
+    }
+
+    pub(super) fn of(query: &Sql) -> Columns {
+        let mut found = Columns::none();
         match select_list(&query.text) {
             Some(items) => {
                 for item in items {

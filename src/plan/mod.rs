@@ -36,6 +36,10 @@ mod columns;
 
 mod canonical;
 pub use canonical::{BadCanonical, CANONICAL_VERSION, canonical, from_canonical};
+mod compatible;
+pub use compatible::{Incompatible, compatible};
+mod show;
+pub use show::show;
 
 /// Facts, params and built-in names that statements and templates may use, by name.
 pub type Values = BTreeMap<String, Value>;

@@ -17,13 +17,15 @@ use super::{Deadline, Lookup, LookupNone, Overdue, Param, ParamKind, Plan, Retry
 use crate::deletion::TargetType;
 
 /// Long enough for a statement that waits for a lock or a service that thinks; below the lease by far.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// With the delays below: about half an hour of trouble at the other side, then a person looks.
-const ATTEMPTS_DEFAULT: u32 = 20;
-/// A first retry soon, since most trouble is a lost connection.
-const BASE_DEFAULT: Duration = Duration::from_secs(1);
-/// No system is asked more often than this after long trouble, and none recovers unseen for long.
-const MAX_DEFAULT: Duration = Duration::from_secs(300);
+pub(super) const RETRY_DEFAULT: Retry = Retry {
+    attempts: 20,
+    // Soon, since most trouble is a lost connection.
+    base: Duration::from_secs(1),
+    // No system in long trouble is asked more often, and none that recovers waits for longer.
+    max: Duration::from_secs(300),
+};
 
 const TOP_KEYS: [&str; 10] = [
     "target", "on", "params", "lookup", "step", "sql", "none", "timeout", "retry", "deadline",
@@ -72,15 +74,10 @@ fn read(top: &Section<'_>) -> Option<Plan> {
     top.only(&TOP_KEYS);
     let target = target(top);
     let timeout = top.duration("timeout").unwrap_or(TIMEOUT_DEFAULT);
-    let standard = Retry {
-        attempts: ATTEMPTS_DEFAULT,
-        base: BASE_DEFAULT,
-        max: MAX_DEFAULT,
-    };
     let defaults = Defaults {
         on: top.system("on"),
         timeout,
-        retry: retry(top, &standard),
+        retry: retry(top, &RETRY_DEFAULT),
     };
     let params = params(top);
     let lookup = top

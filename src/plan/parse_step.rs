@@ -71,7 +71,7 @@ impl Defaults {
 
 pub(super) fn small_step(top: &Section<'_>, defaults: &Defaults) -> Option<Step> {
     if !top.has("sql") {
-        top.missing("sql", "sql, or [[step]] tables: what is to be done");
+        top.error("sql", "says nothing to do; wanted sql, or [[step]] tables");
     }
     let (on, sql) = (defaults.system(top, "on"), top.sql("sql"));
     let none = top.choice("none", &NONE).unwrap_or(ZeroRows::AlreadyGone);

@@ -119,8 +119,14 @@ impl<'t> Source<'t> {
     pub(super) fn into_errors(self) -> PlanErrors {
         let mut all = self.errors.into_inner();
         all.sort_by_key(|error| error.line);
-        all.dedup();
-        PlanErrors(all)
+        // What many steps took from the top is wrong once.
+        let mut seen: Vec<PlanError> = Vec::with_capacity(all.len());
+        for error in all {
+            if !seen.contains(&error) {
+                seen.push(error);
+            }
+        }
+        PlanErrors(seen)
     }
 
     fn line(&self, offset: usize) -> usize {

@@ -90,6 +90,10 @@ impl Sql {
         out
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.binds.iter().map(String::as_str)
+    }
+
     pub fn uses(&self, name: &str) -> bool {
         self.binds.iter().any(|bind| bind == name)
     }

@@ -3,6 +3,7 @@
 //! the pipe ends; then it ends what is recorded in `pids/` and removes the folder. There is no second way to clean up.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,19 @@ use std::time::{Duration, Instant};
 
 use super::ServicesError;
 
+/// It also makes the folder, so that there is no moment at which the folder is there and nobody would remove it. Another
+/// user's server must be able to walk through to its own folder inside (711), and see nothing else.
 /// Renaming `pids` first makes a server that starts at this very moment fail to record itself, and so not start.
 /// A server that ignores its signal for five seconds is killed.
 const WATCHDOG: &str = r#"
-trap '' HUP INT QUIT TERM
+trap '' HUP INT PIPE QUIT TERM
+exec 2>&1
+mkdir -m 711 "$1" || exit 1
+mkdir -m 700 "$1/pids" && echo ready
+exec > /dev/null 2>&1
 cat
-cd "$1" && mv pids ended || exit 1
+cd "$1" || exit 1
+mv pids ended
 for file in ended/*; do
   [ -f "$file" ] && read -r signal pid < "$file" && kill "-$signal" "$pid" 2>/dev/null
 done
@@ -52,21 +60,20 @@ pub(super) type SharedChild = Arc<Mutex<Child>>;
 
 impl Lair {
     pub(super) fn open() -> Result<Self, ServicesError> {
-        let folder = tempfile::Builder::new()
-            .prefix("sexton-dev-")
-            .tempdir()
-            .map_err(|source| ServicesError::Folder {
-                action: "create a folder in",
-                path: std::env::temp_dir(),
-                source,
-            })?
-            .keep();
-        let watchdog = Command::new("/bin/sh")
+        let name = format!("sexton-dev-{:016x}", rand::random::<u64>());
+        let failed = |path: &Path, source| ServicesError::Folder {
+            action: "create",
+            path: path.into(),
+            source,
+        };
+        let above = std::env::temp_dir();
+        let folder = std::path::absolute(above.join(name)).map_err(|source| failed(&above, source))?;
+        let mut watchdog = Command::new("/bin/sh")
             .args(["-c", WATCHDOG, "sexton-watchdog"])
             .arg(&folder)
             .current_dir("/")
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
@@ -74,20 +81,27 @@ impl Lair {
                 name: "the watchdog".into(),
                 source,
             })?;
+        let mut said = String::new();
+        if let Some(mut output) = watchdog.stdout.take() {
+            output
+                .read_to_string(&mut said)
+                .map_err(|source| failed(&folder, source))?;
+        }
         let lair = Self {
             folder,
             watchdog,
             children: Mutex::default(),
         };
-        // Another user's server must be able to walk through to its own folder, and see nothing else.
-        let walkable = fs::Permissions::from_mode(0o711);
-        fs::set_permissions(&lair.folder, walkable).map_err(|source| ServicesError::Folder {
-            action: "open up",
-            path: lair.folder.clone(),
-            source,
-        })?;
-        lair.subfolder("pids")?;
-        Ok(lair)
+        if said.trim() == "ready" {
+            Ok(lair)
+        } else {
+            let source = std::io::Error::other(said.trim());
+            Err(ServicesError::Folder {
+                action: "create",
+                path: lair.folder.clone(),
+                source,
+            })
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::{LaneWriter, Opened, Store, StoreError, keys};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
-use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
+use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId, TurnedAway};
 
 /// A well-formed request that the plans allow, with the ids it will have if it is new.
 #[derive(Clone, Debug)]
@@ -44,18 +44,6 @@ pub enum Admission {
     /// A cancel: the deletion to signal once this is committed.
     Signals(DeletionId),
     Away(Box<Rejection>),
-}
-
-/// A rejection on its way to `deletion.rejected`.
-#[derive(Clone, Debug)]
-pub struct NewRejection {
-    pub rejection: Rejection,
-    pub message_id: Option<String>,
-    pub correlation_id: Option<String>,
-    pub traceparent: Option<String>,
-    pub content_type: Option<String>,
-    /// `None`: the body went to the broker before this was written, since it is over the bound.
-    pub body: Option<Vec<u8>>,
 }
 
 impl LaneWriter {
@@ -323,9 +311,9 @@ async fn insert_requests(
 
 impl Store {
     /// Turned-away requests with their bodies, and what the outbox has to say of each. Committed when this returns.
-    pub async fn reject(&self, now: OffsetDateTime, all: &[NewRejection]) -> Result<(), StoreError> {
+    pub async fn reject(&self, now: OffsetDateTime, all: &[TurnedAway]) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
-        let text = |of: &dyn Fn(&NewRejection) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
+        let text = |of: &dyn Fn(&TurnedAway) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
         sqlx::query(
             "/* reject */ with kept as (
                  insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,

@@ -218,6 +218,21 @@ impl Store {
         .map_err(StoreError::doing("asking what is due next"))
     }
 
+    /// How many deletions are open, and how long the oldest has been.
+    pub async fn open_now(&self) -> Result<(u64, Option<std::time::Duration>), StoreError> {
+        let (open, oldest): (i64, Option<f64>) = sqlx::query_as(
+            "/* open_now */ select count(*), extract(epoch from now() - min(admitted_at))::float8
+             from sexton.open_deletions",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::doing("counting open deletions"))?;
+        Ok((
+            open.unsigned_abs(),
+            oldest.map(|age| std::time::Duration::from_secs_f64(age.max(0.0))),
+        ))
+    }
+
     /// Is an earlier, ended deletion of this target remembered?
     pub async fn tombstone_knows(&self, target: &Target) -> Result<bool, StoreError> {
         sqlx::query_scalar(

@@ -43,6 +43,8 @@ pub struct Release {
     pub deletion: DeletionId,
     pub tenure: i32,
     pub due: OffsetDateTime,
+    /// Given up after something went wrong here: the start goes on counting, so that it cannot loop for ever.
+    pub fault: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -176,17 +178,19 @@ impl LaneWriter {
 
     /// Hands back deletions about which there is nothing to record.
     pub async fn release(&mut self, generation: i64, held: &[Release]) -> Result<BatchOutcome, StoreError> {
-        let (said, number): (String, i64) =
-            sqlx::query_as("/* release */ select said, number from sexton.release($1, $2, $3, $4, $5, $6)")
-                .bind(self.lane)
-                .bind(FIRST_EPOCH)
-                .bind(generation)
-                .bind(held.iter().map(|release| release.deletion.0).collect::<Vec<_>>())
-                .bind(held.iter().map(|release| release.tenure).collect::<Vec<_>>())
-                .bind(held.iter().map(|release| release.due).collect::<Vec<_>>())
-                .fetch_one(&mut self.connection)
-                .await
-                .map_err(StoreError::doing("handing deletions back"))?;
+        let (said, number): (String, i64) = sqlx::query_as(
+            "/* release */ select said, number from sexton.release($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .bind(generation)
+        .bind(held.iter().map(|release| release.deletion.0).collect::<Vec<_>>())
+        .bind(held.iter().map(|release| release.tenure).collect::<Vec<_>>())
+        .bind(held.iter().map(|release| release.due).collect::<Vec<_>>())
+        .bind(held.iter().map(|release| release.fault).collect::<Vec<_>>())
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("handing deletions back"))?;
         Ok(match said.as_str() {
             "lost" => BatchOutcome::Lost,
             "signalled" => BatchOutcome::Signalled { generation: number },

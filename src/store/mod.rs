@@ -6,7 +6,7 @@
 mod admit;
 mod keys;
 mod slots;
-pub use admit::{Admission, Candidate, NewRejection};
+pub use admit::{Admission, Candidate};
 
 mod fence;
 pub use fence::{Heartbeat, Worker};
@@ -21,7 +21,7 @@ mod signals;
 pub use signals::Said;
 
 mod outbox;
-pub use outbox::{Outgoing, OutgoingBody, RejectedMessage};
+pub use outbox::{Outgoing, OutgoingBody};
 
 mod plans;
 pub use plans::StoredPlan;

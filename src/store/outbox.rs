@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use super::{Store, StoreError};
 use crate::deletion::{
-    Action, Announcement, DeletionId, EventId, EventKind, PlanHash, RequestId, TraceContext,
+    Action, Announcement, DeletionId, EventId, EventKind, PlanHash, Rejection, RejectionReason, RequestId,
+    TraceContext, TurnedAway,
 };
 
 /// Whoever took a page publishes it within this, or somebody else does.
@@ -20,24 +21,23 @@ pub struct Outgoing {
     pub body: OutgoingBody,
 }
 
+impl Outgoing {
+    /// The time of the transaction that makes it true.
+    pub fn stamp(&mut self, at: OffsetDateTime) {
+        if let OutgoingBody::Event(announcement) = &mut self.body {
+            announcement.at = at;
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum OutgoingBody {
     Event(Box<Announcement>),
     /// For `deletion.rejected`: the body as it came, the reason in headers.
-    Rejected(Box<RejectedMessage>),
-}
-
-#[derive(Clone, Debug)]
-pub struct RejectedMessage {
-    pub rejection: Uuid,
-    pub reason: String,
-    pub field: String,
-    pub detail: String,
-    pub message_id: Option<String>,
-    pub correlation_id: Option<String>,
-    pub content_type: Option<String>,
-    pub traceparent: Option<String>,
-    pub body: Vec<u8>,
+    Rejected {
+        rejection: Uuid,
+        message: Box<TurnedAway>,
+    },
 }
 
 #[derive(sqlx::FromRow)]
@@ -142,36 +142,32 @@ impl Store {
 }
 
 fn outgoing(row: Row) -> Outgoing {
-    if row.destination == "rejected" {
-        let message = RejectedMessage {
-            rejection: row.rejection_id.unwrap_or_default(),
-            reason: row.reason.unwrap_or_default(),
-            field: row.field.unwrap_or_default(),
-            detail: row.rejected_detail.unwrap_or_default(),
+    let rejection = row.reason.as_deref().map(|word| {
+        // A reason that this release does not know was written by a newer one; the rest is what matters.
+        let reason = RejectionReason::parse(word).unwrap_or(RejectionReason::WrongShape);
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        Rejection::new(reason, text(&row.field), text(&row.rejected_detail))
+    });
+    if let ("rejected", Some(rejection)) = (row.destination.as_str(), &rejection) {
+        let message = TurnedAway {
+            rejection: rejection.clone(),
             message_id: row.message_id,
             correlation_id: row.correlation_id,
-            content_type: row.content_type,
             traceparent: row.traceparent,
-            body: row.body.unwrap_or_default(),
+            content_type: row.content_type,
+            body: row.body,
         };
-        return Outgoing {
-            id: row.id,
-            body: OutgoingBody::Rejected(Box::new(message)),
+        let body = OutgoingBody::Rejected {
+            rejection: row.rejection_id.unwrap_or_default(),
+            message: Box::new(message),
         };
+        return Outgoing { id: row.id, body };
     }
-    let mut detail = match row.detail {
-        Some(Value::Object(detail)) => detail,
+    let detail = match (row.detail, &rejection) {
+        (Some(Value::Object(detail)), _) => detail,
+        (_, Some(rejection)) => rejection.event_detail(),
         _ => Map::new(),
     };
-    for (name, value) in [
-        ("reason", row.reason),
-        ("field", row.field),
-        ("detail", row.rejected_detail),
-    ] {
-        if let Some(value) = value {
-            detail.insert(name.into(), value.into());
-        }
-    }
     let announcement = Announcement {
         event_id: EventId(row.id),
         // A word that this release does not know cannot have been written by it; `parked` makes a person look.

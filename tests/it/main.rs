@@ -4,7 +4,15 @@
     reason = "a test that meets the unexpected shall stop there"
 )]
 
+mod amqp_wire;
 mod world;
 
+mod asyncapi;
+mod broker;
 mod connectors;
+mod contract;
+mod plan_errors;
+mod plan_rules;
+mod plans;
 mod services;
+mod telemetry;

@@ -97,7 +97,7 @@ async fn chunks_tell_their_progress_when_they_are_stopped_in_the_middle() {
         while place.json(waits).await == json!([]) {
             tokio::task::yield_now().await;
         }
-        attempt.gate.shut();
+        attempt.gate.say(1);
         held.rollback().await.unwrap();
     });
     let Verdict::Pending { handle, .. } = verdict else {
@@ -129,7 +129,7 @@ async fn many_deletions_get_a_verdict_each_in_their_order() {
             let mut one = attempt("x");
             one.values.insert("id".to_owned(), ids(n));
             if n == 15 {
-                one.gate.shut();
+                one.gate.say(1);
             }
             one
         })

@@ -240,7 +240,7 @@ async fn a_shut_gate_stops_every_connector_before_its_effect() {
         place.computer(&id).await;
         let before = row.world(&place, &id).await;
         let attempt = attempt(&id);
-        attempt.gate.shut();
+        attempt.gate.say(1);
         assert_eq!(
             place.run(&row.call, &attempt).await,
             Verdict::Stopped,

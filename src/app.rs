@@ -1,0 +1,315 @@
+//! Puts the parts together and takes them apart again; nothing else knows them all.
+//!
+//! The order of the start: what can be wrong without any server first, then the servers, then the work. The order of
+//! the stop: the door in, the work, the door out; so that nothing taken in is left without its outcome.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, BrokerError};
+use crate::connectors::{Systems, WrongSystem};
+use crate::engine::{Engine, Parts, PlanBook};
+use crate::intake::Intake;
+use crate::plan::{Plan, PlanErrors, parse_plan_for};
+use crate::relay::Relay;
+use crate::settings::Settings;
+use crate::stopper::Stopper;
+use crate::store::{Store, StoreError, Wake};
+use crate::telemetry::{self, Endpoint, Instruments, Readiness};
+
+/// Events that wait in memory for the relay; what does not fit is found by its sweep.
+const TAP_MAX: usize = 20_000;
+
+/// `[plans]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlansSettings {
+    /// The folder whose `*.toml` are the plans in force for new requests.
+    pub folder: PathBuf,
+}
+
+impl Default for PlansSettings {
+    fn default() -> Self {
+        PlansSettings {
+            folder: PathBuf::from("plans"),
+        }
+    }
+}
+
+impl PlansSettings {
+    pub fn check(&self) -> Result<(), String> {
+        if self.folder.is_dir() {
+            return Ok(());
+        }
+        Err(format!(
+            "plans.folder: found {:?}, which is no folder; wanted the folder of the plans",
+            self.folder
+        ))
+    }
+}
+
+/// What one process does. `run` without a choice has all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Takes requests in from RabbitMQ.
+    Intake,
+    /// Carries deletions out.
+    Engine,
+    /// Publishes outcomes.
+    Relay,
+}
+
+impl Role {
+    pub const ALL: [Role; 3] = [Role::Intake, Role::Engine, Role::Relay];
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{source}")]
+    System { source: WrongSystem },
+    #[error("{source}")]
+    Plans { source: PlanErrors },
+    #[error("cannot read the plans in {folder}")]
+    PlanFolder { folder: PathBuf, source: std::io::Error },
+    #[error("two files name a plan for {target}: {first} and {second}; wanted one plan for a target")]
+    TwoPlans {
+        target: String,
+        first: String,
+        second: String,
+    },
+    #[error("cannot use Sexton's own database")]
+    Store { source: StoreError },
+    #[error("cannot use RabbitMQ")]
+    Broker { source: BrokerError },
+    #[error("cannot open {address} for the pages of metrics and health")]
+    Endpoint { address: String, source: std::io::Error },
+}
+
+impl AppError {
+    /// As sysexits.h has them: usage, data, unavailable.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            AppError::System { .. } | AppError::Endpoint { .. } => 64,
+            AppError::Plans { .. } | AppError::PlanFolder { .. } | AppError::TwoPlans { .. } => 65,
+            AppError::Store { .. } | AppError::Broker { .. } => 69,
+        }
+    }
+}
+
+/// The systems of the settings; paths in them start at the working folder.
+pub fn systems(settings: &Settings) -> Result<Systems, AppError> {
+    Systems::build(&settings.systems, Path::new(".")).map_err(|source| AppError::System { source })
+}
+
+/// All plans of the folder, in the order of their names.
+pub fn plans(folder: &Path, systems: Option<&Systems>) -> Result<Vec<Plan>, AppError> {
+    let unreadable = |source| AppError::PlanFolder {
+        folder: folder.to_owned(),
+        source,
+    };
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(unreadable)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    let mut plans: Vec<(Plan, String)> = Vec::new();
+    for file in files {
+        let plan = plan(&file, systems)?;
+        let name = file.display().to_string();
+        if let Some((_, first)) = plans.iter().find(|(other, _)| other.target == plan.target) {
+            let target = plan.target.as_str().to_owned();
+            return Err(AppError::TwoPlans {
+                target,
+                first: first.clone(),
+                second: name,
+            });
+        }
+        plans.push((plan, name));
+    }
+    Ok(plans.into_iter().map(|(plan, _)| plan).collect())
+}
+
+/// One plan file, held against the systems if they are known.
+pub fn plan(file: &Path, systems: Option<&Systems>) -> Result<Plan, AppError> {
+    let text = std::fs::read_to_string(file).map_err(|source| AppError::PlanFolder {
+        folder: file.to_owned(),
+        source,
+    })?;
+    let name = file.display().to_string();
+    let parsed = match systems {
+        Some(systems) => parse_plan_for(&text, &name, &systems.kinds()),
+        None => crate::plan::parse_plan(&text, &name),
+    };
+    parsed.map_err(|source| AppError::Plans { source })
+}
+
+/// The store, looked at once: a missing server or missing migrations end here with one sentence.
+pub async fn store(settings: &Settings) -> Result<Store, AppError> {
+    let store = Store::new(&settings.store).map_err(|source| AppError::Store { source })?;
+    store
+        .check_migrated()
+        .await
+        .map_err(|source| AppError::Store { source })?;
+    Ok(store)
+}
+
+/// Runs the roles until it is told to stop.
+pub async fn run(
+    settings: Settings,
+    roles: &[Role],
+    instruments: Instruments,
+    stopper: Stopper,
+) -> Result<(), AppError> {
+    let systems = Arc::new(systems(&settings)?);
+    let plans = plans(&settings.plans.folder, Some(&systems))?;
+    let store = store(&settings).await?;
+    let failed = |source| AppError::Store { source };
+    store.ensure_partitions().await.map_err(failed)?;
+    let book = PlanBook::default();
+    book.introduce(&store, &plans, &systems).await.map_err(failed)?;
+    let broker_stop = CancellationToken::new();
+    let broker = Broker::open(settings.broker.clone(), broker_stop.clone())
+        .await
+        .map_err(|source| AppError::Broker { source })?;
+    tracing::info!(
+        plans = plans.len(),
+        systems = systems.kinds().len(),
+        "ready to begin"
+    );
+
+    let readiness = Readiness::default();
+    let (tap, memory) = mpsc::channel(TAP_MAX);
+    let (wake, outbox_wake) = (Wake::default(), Wake::default());
+    let has = |role| roles.contains(&role);
+    let mut engine_settings = settings.engine.clone();
+    if !has(Role::Engine) {
+        // Admission still needs lanes for its fence; it keeps nothing and claims nothing.
+        engine_settings.in_flight_max = 0;
+    }
+    let parts = Parts {
+        store: store.clone(),
+        systems,
+        book: book.clone(),
+        instruments: instruments.clone(),
+        tap,
+        announce_accepted: settings.intake.announce_accepted,
+        wake: wake.clone(),
+        outbox_wake: outbox_wake.clone(),
+    };
+    let engine = Engine::new(
+        parts,
+        engine_settings,
+        settings.store.lanes,
+        settings.store.lease,
+        stopper.clone(),
+    );
+    let at_work = engine.at_work();
+    readiness.add("engine", move || {
+        if at_work() {
+            Ok(())
+        } else {
+            Err("no lane is open".into())
+        }
+    });
+    let admissions = engine.admissions();
+
+    let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;
+    let listening = tokio::spawn(listen(store.clone(), wake, stopper.clone()));
+    let relaying = tokio::spawn(
+        Relay {
+            outlet: broker.outlet(),
+            store: store.clone(),
+            instruments: instruments.clone(),
+            stopper: stopper.clone(),
+            wake: outbox_wake,
+            sweeps: has(Role::Relay),
+        }
+        .run(memory),
+    );
+    let working = tokio::spawn(engine.run());
+    let taking_in = has(Role::Intake).then(|| {
+        let intake = Intake {
+            settings: settings.intake.clone(),
+            inlet: broker.inlet(stopper.drain_token()),
+            outlet: broker.outlet(),
+            store: store.clone(),
+            book,
+            admissions,
+            instruments,
+            stopper: stopper.clone(),
+        };
+        tokio::spawn(intake.run())
+    });
+    let reach = Arc::new(broker);
+    let asked = reach.clone();
+    readiness.add("broker", move || {
+        if asked.reach().connected {
+            Ok(())
+        } else {
+            Err("not connected".into())
+        }
+    });
+
+    stopper.draining().await;
+    tracing::info!("stopping: finishing what runs, taking nothing new");
+    if let Some(taking_in) = taking_in {
+        joined("intake", taking_in.await);
+    }
+    joined("engine", working.await);
+    joined("relay", relaying.await);
+    stopper.halt();
+    listening.abort();
+    broker_stop.cancel();
+    joined("endpoint", endpoint.await);
+    store.close().await;
+    Ok(())
+}
+
+fn joined<T>(part: &str, ended: Result<T, tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(part, error = %error, "a part did not end by itself");
+    }
+}
+
+async fn endpoint(
+    settings: &Settings,
+    instruments: &Instruments,
+    readiness: &Readiness,
+    stopper: &Stopper,
+) -> Result<tokio::task::JoinHandle<()>, AppError> {
+    let address = settings.telemetry.listen;
+    let endpoint = Endpoint::bind(address)
+        .await
+        .map_err(|source| AppError::Endpoint {
+            address: address.to_string(),
+            source,
+        })?;
+    let (instruments, readiness, stop) = (instruments.clone(), readiness.clone(), stopper.halt_token());
+    Ok(tokio::spawn(async move {
+        if let Err(error) = endpoint.serve(instruments, readiness, stop).await {
+            tracing::warn!(error = %error, "the pages of metrics and health are gone");
+        }
+    }))
+}
+
+/// Listens for hints; without them everything goes on by the clock.
+async fn listen(store: Store, wake: Wake, stopper: Stopper) {
+    while !stopper.is_draining() {
+        let heard = match store.waker().await {
+            Ok(waker) => waker.run(&wake, &stopper).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = heard {
+            tracing::debug!(error = %telemetry::chain(&error), "hints are not heard for now");
+            tokio::select! {
+                () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
+                () = stopper.draining() => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The plans this worker knows: those of its files, in force for new requests, and every stored version that its
+//! settings can run.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use crate::connectors::Systems;
+use crate::deletion::TargetType;
+use crate::plan::Plan;
+use crate::store::{Store, StoreError, StoredPlan};
+
+#[derive(Clone, Default)]
+pub struct PlanBook(Arc<RwLock<Book>>);
+
+#[derive(Default)]
+struct Book {
+    /// In force for new requests.
+    current: HashMap<TargetType, Arc<StoredPlan>>,
+    by_id: HashMap<i32, Arc<StoredPlan>>,
+    /// Versions whose systems and calls this worker's settings have.
+    runnable: Vec<i32>,
+    retired: std::collections::HashSet<TargetType>,
+    newest: i32,
+}
+
+impl PlanBook {
+    /// Keeps the plans of the files under their hashes, then learns all other versions.
+    pub async fn introduce(
+        &self,
+        store: &Store,
+        plans: &[Plan],
+        systems: &Systems,
+    ) -> Result<(), StoreError> {
+        for plan in plans {
+            let stored = Arc::new(store.introduce_plan(plan).await?);
+            self.write(|book| {
+                book.current.insert(plan.target.clone(), stored);
+            });
+        }
+        self.learn(store, systems).await
+    }
+
+    /// Versions that came in elsewhere since the last look.
+    pub async fn learn(&self, store: &Store, systems: &Systems) -> Result<(), StoreError> {
+        let newest = self.read(|book| book.newest);
+        let (plans, unreadable) = store.plans_after(newest).await?;
+        for error in unreadable {
+            tracing::warn!(error = %error, "left a stored plan to workers that can read it");
+        }
+        self.write(|book| {
+            for stored in plans {
+                book.newest = book.newest.max(stored.id);
+                book.retired.insert(stored.plan.target.clone());
+                match systems.can_run(&stored.plan) {
+                    Ok(()) => book.runnable.push(stored.id),
+                    Err(why) => tracing::info!(
+                        plan = stored.hash.short(),
+                        target_type = stored.plan.target.as_str(),
+                        why,
+                        "this worker's settings cannot run a stored plan; others may"
+                    ),
+                }
+                book.by_id.insert(stored.id, Arc::new(stored));
+            }
+        });
+        Ok(())
+    }
+
+    pub fn runnable(&self) -> Vec<i32> {
+        self.read(|book| book.runnable.clone())
+    }
+
+    pub fn get(&self, id: i32) -> Option<Arc<StoredPlan>> {
+        self.read(|book| book.by_id.get(&id).cloned())
+    }
+
+    pub fn current(&self, kind: &TargetType) -> Option<Arc<StoredPlan>> {
+        self.read(|book| book.current.get(kind).cloned())
+    }
+
+    pub fn is_retired(&self, kind: &TargetType) -> bool {
+        self.read(|book| book.retired.contains(kind))
+    }
+
+    pub fn can_run(&self, id: i32) -> bool {
+        self.read(|book| book.runnable.contains(&id))
+    }
+
+    fn read<T>(&self, of: impl FnOnce(&Book) -> T) -> T {
+        of(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn write(&self, with: impl FnOnce(&mut Book)) {
+        with(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}

@@ -1,0 +1,146 @@
+//! One worker's life: registered, its lanes at work, its lease kept, until it is stopped or somebody took over.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::lane::{Ask, Gone, Lane};
+use super::{NotAdmitted, Shared, watch};
+use crate::store::{Admission, Candidate, StoreError, Worker};
+use crate::telemetry;
+
+/// After a halt the lanes only have to write what the drives hand back; a database that takes longer is gone.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
+
+pub(super) struct Crew {
+    worker: Worker,
+    span: Duration,
+    mailboxes: Vec<mpsc::Sender<Ask>>,
+    lanes: Mutex<Vec<(Lane, mpsc::Receiver<Ask>)>>,
+}
+
+pub(super) enum Parted {
+    Stopped,
+    Lost,
+}
+
+impl Crew {
+    pub(super) async fn muster(shared: &Shared, lanes: u16, lease: Duration) -> Result<Self, StoreError> {
+        let worker = shared.parts.store.register(lanes, lease).await?;
+        let mut mailboxes = Vec::new();
+        let mut all = Vec::new();
+        for lane in &worker.lanes {
+            let (lane, mailbox, asks) = Lane::new(shared.clone(), *lane, worker.lease.clone());
+            mailboxes.push(mailbox);
+            all.push((lane, asks));
+        }
+        tracing::info!(worker = %worker.id, lanes = worker.lanes.len(), "at work");
+        Ok(Crew {
+            worker,
+            span: lease,
+            mailboxes,
+            lanes: Mutex::new(all),
+        })
+    }
+
+    pub(super) fn has_lease(&self) -> bool {
+        !self.worker.lease.left().is_zero()
+    }
+
+    pub(super) async fn admit(
+        &self,
+        turn: usize,
+        mut candidates: Vec<Candidate>,
+        permits: &Semaphore,
+    ) -> Result<Vec<Admission>, NotAdmitted> {
+        // What there is room for is kept and begun at once; the rest waits in the tables for whoever has room.
+        for (place, candidate) in candidates.iter_mut().enumerate() {
+            candidate.keep = place < permits.available_permits();
+        }
+        let mailbox = &self.mailboxes[turn % self.mailboxes.len()];
+        let (answer, told) = oneshot::channel();
+        mailbox
+            .send(Ask::Admit(candidates, answer))
+            .await
+            .map_err(|_| NotAdmitted)?;
+        match told.await {
+            Ok(Ok(fates)) => Ok(fates),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %telemetry::chain(&error), "a batch of requests was not admitted");
+                Err(NotAdmitted)
+            }
+            Err(_) => Err(NotAdmitted),
+        }
+    }
+
+    pub(super) async fn work(self: &Arc<Self>, shared: &Shared) -> Parted {
+        let mut lanes = JoinSet::new();
+        for (lane, asks) in self
+            .lanes
+            .lock()
+            .map(|mut lanes| std::mem::take(&mut *lanes))
+            .unwrap_or_default()
+        {
+            lanes.spawn(lane.work(asks));
+        }
+        let all_lanes = async {
+            while let Some(done) = lanes.join_next().await {
+                if !matches!(done, Ok(Ok(()))) {
+                    return Parted::Lost;
+                }
+            }
+            Parted::Stopped
+        };
+        let parted = tokio::select! {
+            parted = all_lanes => parted,
+            parted = watch::keep_lease(shared, &self.worker, self.span) => parted,
+            () = self.beside(shared) => Parted::Lost,
+            () = out_of_time(shared) => Parted::Stopped,
+        };
+        if matches!(parted, Parted::Lost) {
+            // Nothing may be begun or written under this name any more.
+            self.worker.lease.lose();
+        }
+        lanes.shutdown().await;
+        if matches!(parted, Parted::Stopped)
+            && let Err(error) = shared.parts.store.sign_off(&self.worker).await
+        {
+            tracing::debug!(error = %telemetry::chain(&error), "could not sign off; the lease runs out by itself");
+        }
+        parted
+    }
+
+    /// What goes on beside the lanes; none of it ends by itself.
+    async fn beside(&self, shared: &Shared) {
+        tokio::join!(
+            watch::listen(shared, &self.worker),
+            watch::look_after_the_silent(shared, self.span),
+            watch::upkeep(shared),
+            halt_after_drain(shared),
+        );
+    }
+}
+
+/// Phase two of a stop: what still runs when the drain's time is up is handed back.
+async fn halt_after_drain(shared: &Shared) {
+    shared.stopper.draining().await;
+    tokio::select! {
+        () = tokio::time::sleep(shared.settings.drain) => shared.stopper.halt(),
+        () = shared.stopper.halted() => {}
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn out_of_time(shared: &Shared) {
+    shared.stopper.halted().await;
+    tokio::time::sleep(LAST_WORDS_MAX).await;
+}
+
+impl From<Gone> for Parted {
+    fn from(_: Gone) -> Self {
+        Parted::Lost
+    }
+}

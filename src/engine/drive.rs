@@ -1,0 +1,229 @@
+//! Carries one deletion as far as it can go now: decide, record, act; decide again.
+//!
+//! Every decision is [`decide::next`]'s; this file obeys. Nothing is acted on that is not recorded, and nothing is
+//! recorded that the state would not take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::lane::{Ask, Told};
+use super::limits::Permit;
+use super::record::{self, Keep};
+use crate::clock;
+use crate::decide::{self, Circumstances, Move, STARTS_MAX, Signal};
+use crate::deletion::{Aim, End, Entry, ParkReason, State, StepNumber};
+use crate::stopper::Gate;
+use crate::store::{Claimed, NEVER, Opened, Release, StoredPlan};
+
+/// A decision that notes and notes and never acts is a fault of ours; it is parked, not spun.
+const NOTES_MAX: usize = 200;
+
+pub(super) struct Drive {
+    pub(super) shared: Shared,
+    pub(super) opened: Opened,
+    plan: Option<Arc<StoredPlan>>,
+    pub(super) state: State,
+    signals: Vec<Signal>,
+    pub(super) gate: Gate,
+    lane: mpsc::Sender<Ask>,
+    /// Decided or found out, applied to the state, and not yet durable.
+    pub(super) unwritten: Vec<Entry>,
+    /// Held for the next effect on its system.
+    pub(super) permit: Option<(usize, Option<Permit>)>,
+}
+
+/// Nothing more to do here.
+pub(super) struct Over;
+
+impl Drive {
+    pub(super) fn new(shared: Shared, claimed: Claimed, gate: Gate, lane: mpsc::Sender<Ask>) -> Self {
+        let plan = shared.parts.book.get(claimed.opened.plan);
+        let steps = plan.as_ref().map_or(0, |stored| stored.plan.steps.len());
+        gate.say(claimed.signals.len());
+        gate.hear(claimed.signals.len());
+        let mut drive = Drive {
+            shared,
+            opened: claimed.opened,
+            plan,
+            state: State::new(steps),
+            signals: claimed.signals,
+            gate,
+            lane,
+            unwritten: Vec::new(),
+            permit: None,
+        };
+        let replayed = claimed
+            .journal
+            .and_then(|entries| State::replay(steps, &entries).map_err(|error| error.to_string()));
+        match replayed {
+            Ok(state) => drive.state = state,
+            Err(why) => drive.park_unreadable(why),
+        }
+        if u32::from(claimed.starts.unsigned_abs()) >= STARTS_MAX && drive.state.parked.is_none() {
+            let (step, aim) = drive.state.open_intent().unwrap_or((0, Aim::Do));
+            let starts = u32::from(claimed.starts.unsigned_abs());
+            let step = StepNumber::try_from(step).unwrap_or_default();
+            drive.note(Entry::Parked {
+                reason: ParkReason::Killer { step, aim, starts },
+            });
+        }
+        drive
+    }
+
+    pub(super) async fn run(mut self) {
+        let Some(stored) = self.plan.clone() else {
+            // Claims name only plans of the book; one that has gone is handed back for others.
+            let _ = self.hand_back(clock::now() + Duration::from_secs(60)).await;
+            return;
+        };
+        for _ in 0..NOTES_MAX {
+            match self.go(&stored).await {
+                Ok(()) => {}
+                Err(Over) => return,
+            }
+        }
+        tracing::error!(deletion.id = %self.opened.id, "a deletion goes round in circles");
+        self.park_unreadable("the engine decided again and again and never came to an end".into());
+        let _ = self.rest().await;
+    }
+
+    async fn go(&mut self, stored: &StoredPlan) -> Result<(), Over> {
+        let now = clock::now();
+        let circumstances = Circumstances {
+            now,
+            deadline: self.opened.deadline,
+            signals: &self.signals,
+            params: &self.opened.params,
+        };
+        let chosen = decide::next(&stored.plan, &self.state, &circumstances);
+        // A drain lets what runs finish and begins nothing.
+        if self.shared.stopper.is_draining()
+            && matches!(chosen, Move::Look | Move::Run { .. } | Move::Find { .. })
+        {
+            return self.hand_back(now).await;
+        }
+        match chosen {
+            Move::Note(entries) => {
+                entries.into_iter().for_each(|entry| self.note(entry));
+                Ok(())
+            }
+            Move::Look => self.look(stored).await,
+            Move::Run { step, aim, attempt } => self.act(stored, step, aim, attempt).await,
+            Move::Find { step, aim, attempt } => self.find(stored, step, aim, attempt).await,
+            Move::Wait { until } => self.hand_back(until).await,
+            Move::Rest => self.rest().await,
+            Move::End(end) => self.end(end).await,
+            Move::Nothing => Err(Over),
+        }
+    }
+
+    pub(super) async fn hand_back(&mut self, due: OffsetDateTime) -> Result<(), Over> {
+        if self.unwritten.is_empty() {
+            let release = Release {
+                deletion: self.opened.id,
+                tenure: self.opened.tenure,
+                due,
+                fault: false,
+            };
+            let (answer, told) = oneshot::channel();
+            self.lane
+                .send(Ask::Release(release, answer))
+                .await
+                .map_err(|_| Over)?;
+            return match told.await.map_err(|_| Over)? {
+                Told::Signals(signals) => {
+                    self.hear(signals);
+                    Ok(())
+                }
+                _ => Err(Over),
+            };
+        }
+        self.commit(Keep::Until { due, effect: None }).await?;
+        // Signals were taken in instead: decide again. Else it is somebody else's now.
+        if self.unwritten.is_empty() {
+            Err(Over)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) async fn rest(&mut self) -> Result<(), Over> {
+        self.hand_back(NEVER).await
+    }
+
+    async fn end(&mut self, end: End) -> Result<(), Over> {
+        self.note(Entry::Ended { end });
+        self.commit(Keep::Lane { effect: None }).await?;
+        Err(Over)
+    }
+
+    /// Writes what is unwritten. If signals came instead, they are taken in and everything stays unwritten.
+    pub(super) async fn commit(&mut self, keep: Keep) -> Result<(), Over> {
+        let before = self.state.clone();
+        match self.write(keep).await? {
+            Told::Signals(signals) => {
+                self.hear(signals);
+                Ok(())
+            }
+            Told::Unkeepable(why) => self.unkeepable(before, why),
+            Told::Written | Told::LetGo => Ok(()),
+        }
+    }
+
+    pub(super) async fn write(&mut self, keep: Keep) -> Result<Told, Over> {
+        let (record, outgoing) =
+            record::compose(&self.opened, &self.plan, &self.state, &self.unwritten, keep);
+        let (answer, told) = oneshot::channel();
+        self.lane
+            .send(Ask::Write(Box::new(record), outgoing.map(Box::new), answer))
+            .await
+            .map_err(|_| Over)?;
+        match told.await.map_err(|_| Over)? {
+            Told::Written => {
+                self.opened.seq += 1;
+                let written = std::mem::take(&mut self.unwritten);
+                record::count(&self.shared, &self.opened, &self.state, &written);
+                Ok(Told::Written)
+            }
+            Told::LetGo => Err(Over),
+            told => Ok(told),
+        }
+    }
+
+    /// Postgres refuses what a step said: that much is recorded, and a person must look.
+    pub(super) fn unkeepable(&mut self, before: State, why: String) -> Result<(), Over> {
+        self.state = before;
+        self.unwritten.clear();
+        self.park_unreadable(format!("Postgres cannot keep what was to be recorded: {why}"));
+        Ok(())
+    }
+
+    fn park_unreadable(&mut self, why: String) {
+        self.note(Entry::Parked {
+            reason: ParkReason::Unreadable { why },
+        });
+    }
+
+    pub(super) fn hear(&mut self, signals: Vec<Signal>) {
+        self.gate.hear(signals.len());
+        self.signals = signals;
+    }
+
+    pub(super) fn note(&mut self, entry: Entry) {
+        match self.state.apply(&entry) {
+            Ok(()) => self.unwritten.push(entry),
+            Err(error) => {
+                tracing::error!(deletion.id = %self.opened.id, error = %error, "a decision did not fit the state");
+                let reason = ParkReason::Unreadable {
+                    why: error.to_string(),
+                };
+                self.state.parked = Some(reason.clone());
+                self.unwritten.push(Entry::Parked { reason });
+            }
+        }
+    }
+}

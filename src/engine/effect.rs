@@ -1,0 +1,182 @@
+//! One attempt at one step: read what it needs, look at the gate, let the connector act, verify.
+//!
+//! All of it stands under the step's hard timeout, and that lies below the lease; what is cut off is *unknown*.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Shared;
+use crate::connectors::{Attempt, ReadOutcome, Verified};
+use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
+use crate::plan::{Call, Step, Values};
+use crate::stopper::Gate;
+use crate::store::{Opened, StoredPlan};
+
+pub(super) struct Effect<'a> {
+    shared: &'a Shared,
+    step: &'a Step,
+    aim: Aim,
+    attempt: Attempt,
+}
+
+impl<'a> Effect<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        opened: &Opened,
+        stored: &'a StoredPlan,
+        state: &State,
+        number: StepNumber,
+        aim: Aim,
+        gate: &Gate,
+    ) -> Option<Self> {
+        let step = stored.plan.steps.get(usize::from(number).checked_sub(1)?)?;
+        let track = state.track(usize::from(number), aim);
+        let attempt = Attempt {
+            deletion: opened.id,
+            step: step.name.clone(),
+            number: track.map_or(1, |track| track.attempt),
+            // The same for every attempt: the other side can tell a repeat from a second wish.
+            idempotency_key: format!("{}:{}:{}", opened.id, step.name, aim.word()),
+            values: Effect::values(opened, stored, state, aim),
+            handle: track.and_then(|track| track.handle.clone()),
+            timeout: step.timeout,
+            gate: gate.clone(),
+            trace: opened.envelope.trace.clone(),
+        };
+        Some(Effect {
+            shared,
+            step,
+            aim,
+            attempt,
+        })
+    }
+
+    /// Built-in names, params and facts. The undo side has the higher generation, so that a late do cannot win.
+    pub(super) fn values(opened: &Opened, stored: &StoredPlan, state: &State, aim: Aim) -> Values {
+        let mut values: Values = match &state.facts {
+            Some(Facts::Found(facts)) => facts.clone(),
+            _ => Values::new(),
+        };
+        values.extend(stored.plan.param_values(&opened.params));
+        let generation = opened.generation + i64::from(aim == Aim::Undo);
+        let built_in: [(&str, Value); 5] = [
+            ("id", opened.target.id.as_str().into()),
+            ("tenant", opened.target.tenant.as_str().into()),
+            ("type", opened.target.kind.as_str().into()),
+            ("deletion_id", opened.id.to_string().into()),
+            ("generation", generation.into()),
+        ];
+        values.extend(built_in.map(|(name, value)| (name.to_owned(), value)));
+        values
+    }
+
+    /// Carries the step out, or back.
+    pub(super) async fn run(mut self) -> Verdict {
+        let timeout = self.step.timeout;
+        match tokio::time::timeout(timeout, self.attempt()).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::unknown(format!("cut off at its hard timeout of {}", seconds(timeout))),
+        }
+    }
+
+    async fn attempt(&mut self) -> Verdict {
+        if let Err(verdict) = self.read().await {
+            return verdict;
+        }
+        let Some(call) = self.call() else {
+            return Verdict::done();
+        };
+        let connector = match self.shared.parts.systems.connector(&self.step.on, call) {
+            Ok(connector) => connector,
+            Err(verdict) => return verdict,
+        };
+        // The last look: a signal may have come, a stop, or the lease may no longer outlast the hard timeout.
+        if !self.attempt.gate.is_open_for(self.attempt.timeout) {
+            return Verdict::Stopped;
+        }
+        let verdict = connector.run(call, &self.attempt).await;
+        self.verified(verdict).await
+    }
+
+    /// What became of an attempt whose outcome is unknown. Only looks.
+    pub(super) async fn find(mut self) -> Verdict {
+        let timeout = self.step.timeout;
+        let looking = async {
+            match self.read().await {
+                // What the step would read is gone or not there yet: nothing to ask the other side with, so repeat.
+                Err(Verdict::Again { why, .. }) => return Verdict::again(why),
+                Err(verdict) => return verdict,
+                Ok(()) => {}
+            }
+            let Some(call) = self.call() else {
+                return Verdict::done();
+            };
+            let verdict = match self.shared.parts.systems.connector(&self.step.on, call) {
+                Ok(connector) => connector.probe(call, &self.attempt).await,
+                Err(verdict) => verdict,
+            };
+            self.verified(verdict).await
+        };
+        match tokio::time::timeout(timeout, looking).await {
+            Ok(verdict) => verdict,
+            Err(_) => Verdict::unknown("looking took longer than the step's hard timeout"),
+        }
+    }
+
+    fn call(&self) -> Option<&'a Call> {
+        match self.aim {
+            Aim::Do => Some(&self.step.call),
+            Aim::Undo => self.step.undo.as_ref(),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Verdict> {
+        let (Some(read), Aim::Do) = (&self.step.read, self.aim) else {
+            return Ok(());
+        };
+        match self
+            .shared
+            .parts
+            .systems
+            .read(read, &self.attempt.values, self.step.timeout)
+            .await
+        {
+            ReadOutcome::Row(row) => {
+                self.attempt.values.extend(row);
+                Ok(())
+            }
+            ReadOutcome::NoRow => Err(Verdict::again("the step's read found no row yet")),
+            ReadOutcome::NullIn(column) => Err(Verdict::again(format!("{column} is not known yet"))),
+            ReadOutcome::Trouble(verdict) => Err(verdict),
+        }
+    }
+
+    /// A step is believed only if what its plan wants to be true is true.
+    async fn verified(&self, verdict: Verdict) -> Verdict {
+        let (Some(verify), Aim::Do) = (&self.step.verify, self.aim) else {
+            return verdict;
+        };
+        if !matches!(verdict, Verdict::Done { .. } | Verdict::AlreadyGone) {
+            return verdict;
+        }
+        match self
+            .shared
+            .parts
+            .systems
+            .verify(verify, &self.attempt.values, self.step.timeout)
+            .await
+        {
+            Verified::Holds => verdict,
+            Verified::DoesNotHold => Verdict::again("it said done, but the step's verify does not hold"),
+            // It may well be done; the next look tells.
+            Verified::Trouble(_) => {
+                Verdict::unknown("it said done, but the step's verify could not be asked")
+            }
+        }
+    }
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64())
+}

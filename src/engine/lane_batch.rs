@@ -1,0 +1,227 @@
+//! A batch from forming to answers: written whole, or by halves until the one record that cannot be kept is alone.
+
+use std::collections::HashSet;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::lane::{Ask, Gone, Lane, Told};
+use crate::clock;
+use crate::crash::{self, CrashPoint};
+use crate::decide::Signal;
+use crate::deletion::DeletionId;
+use crate::store::{Admission, BatchOutcome, Candidate, Outgoing, Record, Release, StoreError};
+
+pub(super) struct Writing {
+    record: Record,
+    outgoing: Option<Box<Outgoing>>,
+    answer: oneshot::Sender<Told>,
+}
+
+/// Where the fates of a batch of requests are told.
+type Admitted = oneshot::Sender<Result<Vec<Admission>, StoreError>>;
+
+/// What waits for the next round trip.
+#[derive(Default)]
+pub(super) struct Pending {
+    writes: Vec<Writing>,
+    releases: Vec<(Release, oneshot::Sender<Told>)>,
+    admissions: Vec<(Vec<Candidate>, Admitted)>,
+}
+
+impl Pending {
+    pub(super) fn add(&mut self, ask: Ask) {
+        match ask {
+            Ask::Write(record, outgoing, answer) => self.writes.push(Writing {
+                record: *record,
+                outgoing,
+                answer,
+            }),
+            Ask::Release(release, answer) => self.releases.push((release, answer)),
+            Ask::Admit(candidates, answer) => self.admissions.push((candidates, answer)),
+        }
+    }
+
+    pub(super) fn writes(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.releases.is_empty() && self.admissions.is_empty()
+    }
+}
+
+impl Lane {
+    pub(super) async fn settle(&mut self, pending: &mut Pending) -> Result<(), Gone> {
+        let mut writes = std::mem::take(&mut pending.writes);
+        writes.sort_by_key(|writing| writing.record.deletion);
+        // Halves of a batch that Postgres could not keep come back here; the order is kept.
+        let mut parts = vec![writes];
+        while let Some(part) = parts.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            if let Some((left, right)) = self.write(part).await? {
+                parts.push(right);
+                parts.push(left);
+            }
+        }
+        let releases = std::mem::take(&mut pending.releases);
+        if !releases.is_empty() {
+            self.release(releases).await?;
+        }
+        for (candidates, answer) in std::mem::take(&mut pending.admissions) {
+            self.admit(candidates, answer).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes until there is an answer for each. Returns halves if one of them cannot be kept.
+    async fn write(&mut self, mut part: Vec<Writing>) -> Result<Option<(Vec<Writing>, Vec<Writing>)>, Gone> {
+        let mut answer_lost = false;
+        while !part.is_empty() {
+            self.writer().await?;
+            part = self.turn_back_signalled(part);
+            let records: Vec<Record> = part.iter().map(|writing| writing.record.clone()).collect();
+            let generation = self.generation;
+            let at = part_time(&mut part);
+            crash::point(CrashPoint::VerdictBeforeCommit);
+            let began = std::time::Instant::now();
+            match self.writer().await?.write(generation, at, &records).await {
+                Ok(BatchOutcome::Applied { written, more_events }) => {
+                    self.shared.parts.instruments.batch(written.len());
+                    self.shared
+                        .parts
+                        .instruments
+                        .transaction("write_records", began.elapsed());
+                    if more_events {
+                        self.shared.parts.outbox_wake.poke();
+                    }
+                    return self
+                        .applied(part, &records, &written, answer_lost)
+                        .await
+                        .map(|()| None);
+                }
+                Ok(BatchOutcome::Signalled { generation }) => self.take_signals(generation).await?,
+                Ok(BatchOutcome::Lost) => return Err(Gone),
+                Err(error) if error.is_about_content() => {
+                    if part.len() > 1 {
+                        let right = part.split_off(part.len() / 2);
+                        return Ok(Some((part, right)));
+                    }
+                    tracing::error!(error = %crate::telemetry::chain(&error), "Postgres cannot keep a record");
+                    for writing in part.drain(..) {
+                        let _ = writing.answer.send(Told::Unkeepable(error.to_string()));
+                    }
+                }
+                Err(error) => {
+                    answer_lost = true;
+                    self.trouble(&error)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn applied(
+        &mut self,
+        part: Vec<Writing>,
+        records: &[Record],
+        written: &HashSet<Uuid>,
+        answer_lost: bool,
+    ) -> Result<(), Gone> {
+        let missing: Vec<Record> = records
+            .iter()
+            .filter(|record| !written.contains(&record.deletion.0))
+            .cloned()
+            .collect();
+        let mut mine = HashSet::new();
+        if !missing.is_empty() && answer_lost {
+            loop {
+                match self.writer().await?.already_mine(&missing).await {
+                    Ok(found) => break mine = found,
+                    Err(error) => self.trouble(&error)?,
+                }
+            }
+        }
+        crash::point(CrashPoint::IntentAfterCommit);
+        for writing in part {
+            let id = writing.record.deletion;
+            let fresh = written.contains(&id.0);
+            if fresh || mine.contains(&id.0) {
+                if writing.record.result.is_some() {
+                    crash::point(CrashPoint::EndAfterCommit);
+                }
+                // What was written before a lost answer was stamped then: the sweep publishes it as it is kept.
+                if let Some(outgoing) = writing.outgoing.filter(|_| fresh) {
+                    let _ = self.shared.parts.tap.try_send(*outgoing);
+                }
+                let _ = writing.answer.send(Told::Written);
+            } else {
+                let _ = writing.answer.send(Told::LetGo);
+            }
+        }
+        Ok(())
+    }
+
+    /// A verdict is a fact and goes in; an intent whose deletion was signalled goes back to be decided again.
+    fn turn_back_signalled(&self, part: Vec<Writing>) -> Vec<Writing> {
+        let mut kept = Vec::with_capacity(part.len());
+        for writing in part {
+            match self.unheard(writing.record.deletion, &writing.record) {
+                Some(signals) => {
+                    let _ = writing.answer.send(Told::Signals(signals));
+                }
+                None => kept.push(writing),
+            }
+        }
+        kept
+    }
+
+    /// Signals that this record was decided without, if it grants something or lets go of the deletion.
+    fn unheard(&self, id: DeletionId, record: &Record) -> Option<Vec<Signal>> {
+        let held = self.held.get(&id)?;
+        let commits = record.effect.is_some() || record.due.is_some();
+        (commits && held.gate.is_shut()).then(|| held.signals.clone())
+    }
+
+    async fn release(&mut self, mut releases: Vec<(Release, oneshot::Sender<Told>)>) -> Result<(), Gone> {
+        while !releases.is_empty() {
+            self.writer().await?;
+            let (signalled, kept): (Vec<_>, Vec<_>) = releases.into_iter().partition(|(release, _)| {
+                self.held
+                    .get(&release.deletion)
+                    .is_some_and(|held| held.gate.is_shut())
+            });
+            for (release, answer) in signalled {
+                let signals = self.held.get(&release.deletion).map(|held| held.signals.clone());
+                let _ = answer.send(Told::Signals(signals.unwrap_or_default()));
+            }
+            releases = kept;
+            let generation = self.generation;
+            let rows: Vec<Release> = releases.iter().map(|(release, _)| *release).collect();
+            match self.writer().await?.release(generation, &rows).await {
+                Ok(BatchOutcome::Applied { .. }) => {
+                    for (_, answer) in releases.drain(..) {
+                        let _ = answer.send(Told::Written);
+                    }
+                }
+                Ok(BatchOutcome::Signalled { generation }) => self.take_signals(generation).await?,
+                Ok(BatchOutcome::Lost) => return Err(Gone),
+                Err(error) => self.trouble(&error)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One point in time for the batch, also in the events that are published from memory.
+fn part_time(part: &mut [Writing]) -> time::OffsetDateTime {
+    let at = clock::now();
+    for writing in part {
+        if let Some(outgoing) = &mut writing.outgoing {
+            outgoing.stamp(at);
+        }
+    }
+    at
+}

@@ -1,0 +1,77 @@
+//! From deliveries to well-formed requests, and to rejections with their bodies.
+
+use bytes::Bytes;
+
+use crate::broker::{Delivery, Value};
+use crate::deletion::{
+    Envelope, Rejection, RejectionReason, Request, TraceContext, TurnedAway, read_request,
+};
+
+pub(super) struct Read {
+    pub received: Vec<Received>,
+    pub rejections: Vec<TurnedAway>,
+    /// Over the bound: these bodies never enter the tables.
+    pub oversized: Vec<(Delivery, Rejection)>,
+}
+
+/// A well-formed request and the body that it came in, in case the rules or the tables turn it away.
+pub(super) struct Received {
+    pub request: Request,
+    body: Bytes,
+    content_type: Option<String>,
+}
+
+pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
+    let mut read = Read {
+        received: Vec::with_capacity(deliveries.len()),
+        rejections: vec![],
+        oversized: vec![],
+    };
+    for delivery in deliveries {
+        match read_request(&delivery.body, &envelope(&delivery)) {
+            Ok(request) => read.received.push(Received {
+                request,
+                body: delivery.body,
+                content_type: delivery.content_type,
+            }),
+            Err(rejection) if rejection.reason == RejectionReason::TooLarge => {
+                read.oversized.push((delivery, rejection));
+            }
+            Err(rejection) => read.rejections.push(turned_away(&delivery, rejection, true)),
+        }
+    }
+    read
+}
+
+impl Received {
+    pub(super) fn turned_away(&self, rejection: Rejection) -> TurnedAway {
+        TurnedAway {
+            rejection,
+            message_id: self.request.envelope.message_id.clone(),
+            correlation_id: self.request.envelope.correlation_id.clone(),
+            traceparent: self.request.envelope.trace.traceparent.clone(),
+            content_type: self.content_type.clone(),
+            body: Some(self.body.to_vec()),
+        }
+    }
+}
+
+pub(super) fn turned_away(delivery: &Delivery, rejection: Rejection, keep_body: bool) -> TurnedAway {
+    TurnedAway {
+        rejection,
+        message_id: delivery.message_id.clone(),
+        correlation_id: delivery.correlation_id.clone(),
+        traceparent: envelope(delivery).trace.traceparent,
+        content_type: delivery.content_type.clone(),
+        body: keep_body.then(|| delivery.body.to_vec()),
+    }
+}
+
+fn envelope(delivery: &Delivery) -> Envelope {
+    let header = |name: &str| delivery.headers.get(name).and_then(Value::as_text);
+    Envelope {
+        message_id: delivery.message_id.clone(),
+        correlation_id: delivery.correlation_id.clone(),
+        trace: TraceContext::new(header("traceparent"), header("tracestate")),
+    }
+}

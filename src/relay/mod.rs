@@ -1,0 +1,172 @@
+//! The door out: what the outbox holds is published with confirms, and crossed off when the broker has it.
+//!
+//! Two ways lead here: memory, just after the commit that made an event true, and a sweep of the table for what
+//! memory lost. No transaction spans a confirm, so a crash in between publishes twice, under the same id.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::broker::{Message, Outlet, PublishOutcome};
+use crate::crash::{self, CrashPoint};
+use crate::deletion::RequestId;
+use crate::stopper::Stopper;
+use crate::store::{Outgoing, OutgoingBody, Store, StoreError, Wake};
+use crate::telemetry::{self, Instruments};
+
+/// Events of one publish and one crossing-off: as many as one group commit makes true.
+const PAGE_MAX: usize = 500;
+/// What is confirmed waits at most this long to be crossed off with others.
+const GATHER_MAX: Duration = Duration::from_millis(20);
+/// How often the table is looked through for what memory lost.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// Pages published at once: one is confirmed while the next is written.
+const PAGES_AT_ONCE: usize = 4;
+
+pub struct Relay {
+    pub outlet: Outlet,
+    pub store: Store,
+    pub instruments: Instruments,
+    pub stopper: Stopper,
+    /// Hints that the table holds what did not come through memory.
+    pub wake: Wake,
+    /// Whether it also looks through the table; a process without this role publishes its own events only.
+    pub sweeps: bool,
+}
+
+impl Relay {
+    /// Runs until it is stopped and memory is empty; what is left then is in the table, for the next one.
+    pub async fn run(self, mut memory: mpsc::Receiver<Outgoing>) {
+        let relay = std::sync::Arc::new(self);
+        let sweeping = relay.sweeps.then(|| tokio::spawn(relay.clone().sweep()));
+        let mut pages = tokio::task::JoinSet::new();
+        let mut page = Vec::with_capacity(PAGE_MAX);
+        while memory.recv_many(&mut page, PAGE_MAX).await > 0 {
+            let until = tokio::time::Instant::now() + GATHER_MAX;
+            while page.len() < PAGE_MAX {
+                let room = PAGE_MAX - page.len();
+                match tokio::time::timeout_at(until, memory.recv_many(&mut page, room)).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+            while pages.len() >= PAGES_AT_ONCE {
+                let _ = pages.join_next().await;
+            }
+            let (relay, page) = (
+                relay.clone(),
+                std::mem::replace(&mut page, Vec::with_capacity(PAGE_MAX)),
+            );
+            pages.spawn(async move { relay.publish(page).await });
+        }
+        pages.join_all().await;
+        if let Some(sweeping) = sweeping {
+            sweeping.abort();
+        }
+    }
+
+    async fn sweep(self: std::sync::Arc<Self>) {
+        let mut failing = false;
+        loop {
+            match self.sweep_once().await {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(error = %telemetry::chain(&error), "the outbox cannot be swept; going on trying");
+                    }
+                    failing = true;
+                }
+            }
+            tokio::select! {
+                () = self.wake.wait() => {}
+                () = tokio::time::sleep(SWEEP_EVERY) => {}
+                () = self.stopper.halted() => return,
+            }
+        }
+    }
+
+    async fn sweep_once(&self) -> Result<(), StoreError> {
+        loop {
+            // Without a broker there is no point in taking pages; they would only be handed back.
+            if !self.outlet.ready().await {
+                return Ok(());
+            }
+            let page = self.store.take_unsent(PAGE_MAX as i64).await?;
+            let taken = page.len();
+            let sent = self.publish(page).await;
+            if taken < PAGE_MAX || sent == 0 {
+                self.instruments
+                    .outbox_unsent(self.store.outbox_depth().await?.unsigned_abs());
+                return Ok(());
+            }
+        }
+    }
+
+    /// Publishes a page and crosses off what was confirmed. Returns how many that were.
+    async fn publish(&self, page: Vec<Outgoing>) -> usize {
+        if page.is_empty() {
+            return 0;
+        }
+        let mut ids = Vec::with_capacity(page.len());
+        let mut messages = Vec::with_capacity(page.len());
+        for outgoing in page {
+            let (message, rejection) = message(outgoing.body);
+            ids.push((outgoing.id, rejection));
+            messages.push(message);
+        }
+        let outcomes = self.outlet.publish_all(messages).await;
+        crash::point(CrashPoint::OutboxAfterPublish);
+        let mut sent = Vec::with_capacity(ids.len());
+        let mut rejections = Vec::new();
+        let mut unsent = Vec::new();
+        for ((id, rejection), outcome) in ids.into_iter().zip(outcomes) {
+            match outcome {
+                PublishOutcome::Confirmed => {
+                    sent.push(id);
+                    rejections.extend(rejection);
+                }
+                PublishOutcome::Refused(why) => {
+                    // It would be refused for ever; it stays, counted in the gauge, for a person.
+                    tracing::error!(event.id = %id, why, "an event cannot be published as it is");
+                }
+                PublishOutcome::Unroutable | PublishOutcome::Nacked | PublishOutcome::Lost => unsent.push(id),
+            }
+        }
+        self.instruments.outbox_published(sent.len());
+        let count = sent.len();
+        let crossed_off = self.cross_off(&sent, &rejections, &unsent).await;
+        if let Err(error) = crossed_off {
+            // They will be published again, under the same ids.
+            tracing::debug!(error = %telemetry::chain(&error), "what was sent could not be crossed off");
+        }
+        count
+    }
+
+    async fn cross_off(&self, sent: &[Uuid], rejections: &[Uuid], unsent: &[Uuid]) -> Result<(), StoreError> {
+        if !sent.is_empty() {
+            self.store.sent(sent, rejections).await?;
+        }
+        if !unsent.is_empty() {
+            self.store.unsent(unsent).await?;
+        }
+        Ok(())
+    }
+}
+
+fn message(body: OutgoingBody) -> (Message, Option<Uuid>) {
+    match body {
+        OutgoingBody::Event(announcement) => (Message::event(announcement.compose()), None),
+        OutgoingBody::Rejected {
+            rejection,
+            mut message,
+        } => {
+            let body = Bytes::from(message.body.take().unwrap_or_default());
+            (
+                Message::rejected(&message, body, RequestId(rejection)),
+                Some(rejection),
+            )
+        }
+    }
+}

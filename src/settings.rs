@@ -1,0 +1,138 @@
+//! The settings: files, environment, and one sentence if they are wrong.
+//!
+//! Each part owns its section, in its own folder; a section is one line here. All of what a command needs is checked
+//! before anything is opened, so that a typing error costs a second and not a half-started process.
+
+mod origins;
+mod sources;
+mod wording;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use self::origins::Origins;
+use crate::connectors::SystemSettings;
+use crate::plan::SystemName;
+use crate::{app, broker, engine, intake, store, telemetry};
+
+/// What a process ends with when its settings are wrong (`EX_USAGE` of sysexits.h).
+pub const EXIT_CODE: u8 = 64;
+/// Read if it is there, before any file that is named.
+pub const DEFAULT_FILE: &str = "sexton.toml";
+
+/// Key, what was found, what is wanted, and where; never a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $part:ident, $check:expr;)+) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Settings {
+            $($(#[$doc])* pub $name: $type,)+
+            #[serde(skip)]
+            origins: Origins,
+        }
+
+        /// A section by name: a command checks what it needs, and no more.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Part {
+            $($(#[$doc])* $part,)+
+        }
+
+        impl Part {
+            pub const ALL: &[Part] = &[$(Part::$part,)+];
+
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Part::$part => stringify!($name),)+
+                }
+            }
+        }
+
+        impl Settings {
+            fn check_part(&self, part: Part) -> Result<(), String> {
+                match part {
+                    $(Part::$part => $check(&self.$name),)+
+                }
+            }
+        }
+    };
+}
+
+sections! {
+    /// Sexton's own tables.
+    store: store::Settings, Store, store::Settings::check;
+    /// RabbitMQ.
+    broker: broker::BrokerSettings, Broker, broker::BrokerSettings::check;
+    /// Which plans are in force.
+    plans: app::PlansSettings, Plans, app::PlansSettings::check;
+    /// How requests are taken in.
+    intake: intake::Settings, Intake, intake::Settings::check;
+    /// How much at once, and how patient.
+    engine: engine::Settings, Engine, engine::Settings::check;
+    /// Where targets live, by name; plans name systems, and only here stand their addresses and secrets.
+    systems: Systems, Systems, check_systems;
+    /// Log, traces, metrics.
+    telemetry: telemetry::Settings, Telemetry, telemetry::Settings::check;
+}
+
+type Systems = BTreeMap<SystemName, SystemSettings>;
+
+fn check_systems(systems: &Systems) -> Result<(), String> {
+    for (name, system) in systems {
+        system.check(name).map_err(|wrong| {
+            format!(
+                "systems.{}.{}: found {}; wanted {}",
+                wrong.system, wrong.key, wrong.found, wrong.wanted
+            )
+        })?;
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// Reads `sexton.toml` of this folder if it is there, then `files`, then `SEXTON__SECTION__KEY`; what comes later
+    /// wins. `DATABASE_URL` and `AMQP_URL` fill in what nothing else says. Then checks `parts`.
+    pub fn load(files: &[PathBuf], parts: &[Part]) -> Result<Self, SettingsError> {
+        let default = Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists());
+        let all: Vec<&Path> = default
+            .into_iter()
+            .chain(files.iter().map(PathBuf::as_path))
+            .collect();
+        let environment = sources::environment()?;
+        let settings = Self::read(&all, &environment)?;
+        settings.check(parts)?;
+        Ok(settings)
+    }
+
+    fn read(files: &[&Path], environment: &sources::Environment) -> Result<Self, SettingsError> {
+        let mut first_error = None;
+        // Under a section with a choice of kinds, numbers must be numbers; elsewhere a password may be all digits.
+        for typed in [true, false] {
+            let config = sources::merge(files, environment, typed)?;
+            let origins = Origins::of(&config.cache);
+            match config.try_deserialize::<Settings>() {
+                Ok(settings) => return Ok(Settings { origins, ..settings }),
+                Err(error) => {
+                    first_error.get_or_insert_with(|| wording::sentence(&error, &origins));
+                }
+            }
+        }
+        Err(SettingsError(first_error.unwrap_or_default()))
+    }
+
+    pub fn check(&self, parts: &[Part]) -> Result<(), SettingsError> {
+        for part in parts {
+            self.check_part(*part)
+                .map_err(|sentence| SettingsError(self.origins.add_to(sentence)))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
