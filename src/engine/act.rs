@@ -21,6 +21,9 @@ use crate::deletion::{Aim, Entry, StepNumber, Verdict};
 use crate::store::StoredPlan;
 use crate::telemetry;
 
+/// Between two tries while the lease is too short for a step: about one renewal.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
 impl Drive {
     pub(super) async fn look(&mut self, stored: &StoredPlan) -> Result<(), Over> {
         let Some(lookup) = &stored.plan.lookup else {
@@ -195,7 +198,10 @@ impl Drive {
             .track(usize::from(step), aim)
             .map_or(0, |track| track.spent);
         let spent = spent + u32::from(verdict.spends_attempt());
+        // The lease is nearly out: nothing may begin, so let it be renewed, or taken over, before the next try.
+        let idle = verdict == Verdict::Stopped && !self.shared.stopper.is_draining() && !self.gate.is_shut();
         let due = retry.and_then(|retry| decide::due(&verdict, retry, spent, clock::now(), rand::random()));
+        let due = due.or_else(|| idle.then(|| clock::now() + LEASE_PAUSE));
         self.note(Entry::Verdict {
             step,
             aim,

@@ -17,7 +17,7 @@ mod record;
 mod settings;
 mod watch;
 
-pub use book::PlanBook;
+pub use book::{PlanBook, fits};
 pub use settings::Settings;
 
 use std::sync::Arc;
@@ -91,9 +91,8 @@ impl Engine {
     pub fn admissions(&self) -> Admissions {
         Admissions {
             crew: self.crew.subscribe(),
-            permits: self.shared.permits.clone(),
+            shared: self.shared.clone(),
             turn: Arc::default(),
-            stopper: self.shared.stopper.clone(),
         }
     }
 
@@ -132,9 +131,8 @@ impl Engine {
 #[derive(Clone)]
 pub struct Admissions {
     crew: channel::Receiver<Option<Arc<Crew>>>,
-    permits: Arc<Semaphore>,
+    shared: Shared,
     turn: Arc<AtomicUsize>,
-    stopper: Stopper,
 }
 
 /// Nothing is known of any request of the batch; it must not be acknowledged.
@@ -145,11 +143,11 @@ pub struct NotAdmitted;
 impl Admissions {
     pub async fn admit(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Admission>, NotAdmitted> {
         let crew = tokio::select! {
-            () = self.stopper.halted() => return Err(NotAdmitted),
+            () = self.shared.stopper.halted() => return Err(NotAdmitted),
             crew = self.crew.wait_for(Option::is_some) => crew.map_err(|_| NotAdmitted)?.clone(),
         };
         let crew = crew.ok_or(NotAdmitted)?;
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        crew.admit(turn, candidates, &self.permits).await
+        crew.admit(turn, candidates, &self.shared).await
     }
 }

@@ -9,6 +9,7 @@ mod world;
 
 mod asyncapi;
 mod broker;
+mod connectors;
 mod contract;
 mod plan_errors;
 mod plan_rules;
