@@ -79,7 +79,7 @@ impl Drive {
 
     pub(super) async fn act(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,
@@ -88,6 +88,7 @@ impl Drive {
             return self.rest().await;
         };
         let limit = self.shared.limits.of(&planned.on).cloned();
+        let limit = limit.filter(|_| !Effect::in_groups(&self.shared, planned, aim));
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
         };
@@ -142,7 +143,7 @@ impl Drive {
 
     pub(super) async fn find(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,
@@ -181,7 +182,7 @@ impl Drive {
 
     fn concluded(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,

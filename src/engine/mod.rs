@@ -1,7 +1,7 @@
 //! The engine: carries open deletions to their ends.
 //!
 //! Reading order: [`crew`] is one worker with its lanes, [`lane`] writes in groups, [`drive`] moves one deletion,
-//! [`effect`] lets a connector act, [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
+//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
 //! those whose worker fell silent.
 
 mod act;
@@ -15,6 +15,7 @@ mod lane_batch;
 mod limits;
 mod record;
 mod settings;
+mod together;
 mod watch;
 
 pub use book::{PlanBook, fits};
@@ -32,6 +33,7 @@ use crate::store::{Admission, Candidate, Outgoing, Store, Wake};
 use crate::telemetry::Instruments;
 use crew::Crew;
 use limits::Limits;
+use together::Together;
 
 /// What the engine is made of; it owns none of it alone.
 #[derive(Clone)]
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
     parts: Parts,
     settings: Arc<Settings>,
     limits: Arc<Limits>,
+    together: Arc<Together>,
     /// One permit a deletion in flight.
     permits: Arc<Semaphore>,
     stopper: Stopper,
@@ -76,6 +79,7 @@ impl Engine {
             parts,
             settings: Arc::new(settings),
             limits,
+            together: Arc::default(),
             permits,
             stopper,
         };
