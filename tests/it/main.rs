@@ -5,11 +5,17 @@
 )]
 
 mod amqp_wire;
+mod heard;
+mod house;
+mod template;
+mod workers;
 mod world;
 
+mod admission;
 mod asyncapi;
 mod broker;
 mod contract;
+mod crashes;
 mod plan_errors;
 mod plan_rules;
 mod plans;
