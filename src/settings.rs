@@ -15,7 +15,7 @@ use serde::Deserialize;
 use self::origins::Origins;
 use crate::connectors::SystemSettings;
 use crate::plan::SystemName;
-use crate::{broker, engine, store, telemetry};
+use crate::{app, broker, engine, intake, store, telemetry};
 
 /// What a process ends with when its settings are wrong (`EX_USAGE` of sysexits.h).
 pub const EXIT_CODE: u8 = 64;
@@ -69,9 +69,9 @@ sections! {
     /// RabbitMQ.
     broker: broker::BrokerSettings, Broker, broker::BrokerSettings::check;
     /// Which plans are in force.
-    plans: crate::app::PlansSettings, Plans, crate::app::PlansSettings::check;
+    plans: app::PlansSettings, Plans, app::PlansSettings::check;
     /// How requests are taken in.
-    intake: crate::intake::Settings, Intake, crate::intake::Settings::check;
+    intake: intake::Settings, Intake, intake::Settings::check;
     /// How much at once, and how patient.
     engine: engine::Settings, Engine, engine::Settings::check;
     /// Where targets live, by name; plans name systems, and only here stand their addresses and secrets.

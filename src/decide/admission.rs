@@ -25,9 +25,9 @@ pub fn admit<'a>(
     request: &Request,
     known: Known<'a>,
     now: OffsetDateTime,
-) -> Result<Admitted<'a>, Rejection> {
+) -> Result<Admitted<'a>, Box<Rejection>> {
     let turned_away =
-        |reason, field: &str, detail: String| Err(Rejection::of(request, reason, field, detail));
+        |reason, field: &str, detail: String| Err(Box::new(Rejection::of(request, reason, field, detail)));
     let (hash, plan) = match known {
         Known::Current { hash, plan } => (hash, plan),
         Known::Retired => {

@@ -7,8 +7,7 @@ use time::OffsetDateTime;
 
 use super::ends::{completed, not_found};
 use crate::deletion::{
-    Aim, End, Entry, Facts, ParkReason, Phase, Settled, SignalKind, State,
-    StepNumber, Track, Turn, Verdict,
+    Aim, End, Entry, Facts, ParkReason, Phase, Settled, SignalKind, State, StepNumber, Track, Turn, Verdict,
 };
 use crate::plan::{IfFailed, LookupNone, Overdue, Plan, Retry, Step, Values};
 

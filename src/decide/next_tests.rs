@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::deletion::TargetType;
+use crate::deletion::{CompletedResult, TargetType};
 use crate::plan::{Call, Lookup, Sql, StepKind, SystemName};
 
 pub(super) const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -114,7 +114,14 @@ impl Walk {
         panic!("no end in sight: {:?}", self.log);
     }
 
-    pub(super) fn verdict(&mut self, step: StepNumber, aim: Aim, attempt: u32, verdict: Verdict, found_out: bool) {
+    pub(super) fn verdict(
+        &mut self,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        verdict: Verdict,
+        found_out: bool,
+    ) {
         self.record(Entry::Verdict {
             step,
             aim,

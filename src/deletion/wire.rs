@@ -203,12 +203,22 @@ pub struct EventTarget<'e> {
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Detail")]
 pub struct EventDetail {
-    /// Of `completed`: `deleted`, `already_gone` or `absent`.
+    /// Of the ends: `deleted`, `already_gone` or `absent`.
     pub result: Option<String>,
     /// Of `completed_with_orphans`: what could not be removed.
     pub orphans: Option<Vec<EventOrphan>>,
     /// Of `parked`, `refused`, `rejected`: a sentence for a person.
     pub why: Option<String>,
+    /// Of `parked`: why, out of a closed list.
+    pub because: Option<String>,
+    /// Of `parked`: the step of the plan that stopped.
+    pub step: Option<String>,
+    /// Of `parked`: `undo`, if it was on the way back.
+    pub aim: Option<String>,
+    /// Of `parked`: what would help.
+    pub unblock: Option<String>,
+    /// Of `parked`: the attempts that were made.
+    pub attempts: Option<u32>,
     /// Of `rejected`: why, out of a closed list.
     pub reason: Option<super::RejectionReason>,
     /// Of `rejected`: where in the request, as a JSON pointer; empty for the whole.
@@ -218,8 +228,8 @@ pub struct EventDetail {
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "Orphan")]
 pub struct EventOrphan {
-    /// The step of the plan that should have removed it; the first is 1.
-    pub step: super::StepNumber,
+    /// The step of the plan that should have removed it.
+    pub step: String,
     pub why: String,
 }
 

@@ -5,15 +5,14 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
 
 use futures::FutureExt;
-use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Shared;
+use super::claims::{CLAIM_MIN, Claims};
 use super::drive::Drive;
 use super::lane_batch::Pending;
 use super::watch::Patience;
@@ -24,16 +23,6 @@ use crate::stopper::{Gate, Lease};
 use crate::store::{
     Admission, Candidate, Claimed, LaneWriter, Opened, Outgoing, Record, Release, StoreError,
 };
-
-/// Rows of one claim: enough to fill a batch, few enough that two hungry workers share a backlog fairly.
-const CLAIM_MAX: usize = 250;
-/// A claim for less than this waits until more permits are free, unless nothing at all is in flight.
-const CLAIM_MIN: usize = 32;
-/// Claims pass over what an earlier claim has seen, but for rows whose transaction may still have been open then:
-/// longer than any statement may last.
-const CLAIM_OVERLAP: Duration = Duration::from_secs(30);
-/// Every so often a claim looks at everything, whatever was seen before.
-const CLAIM_ALL_EVERY: Duration = Duration::from_secs(30);
 
 /// What a lane is asked for.
 pub(super) enum Ask {
@@ -75,16 +64,7 @@ pub(super) struct Lane {
     /// The lane's own end of its mailbox, for the deletions that it sets going.
     pub mailbox: mpsc::Sender<Ask>,
     pub drives: tokio::task::JoinSet<(DeletionId, bool)>,
-    claims: Claims,
-}
-
-/// When and how far to claim.
-struct Claims {
-    at: Instant,
-    since: Option<OffsetDateTime>,
-    all_at: Instant,
-    /// The last claim came back full.
-    more: bool,
+    pub claims: Claims,
 }
 
 /// The lane belongs to somebody else now.
@@ -98,12 +78,6 @@ impl Lane {
     ) -> (Self, mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
         // As many as can be in flight: a send never waits, so a lane never waits for itself.
         let (sender, receiver) = mpsc::channel(shared.settings.in_flight_max * 2 + 64);
-        let claims = Claims {
-            at: Instant::now(),
-            since: None,
-            all_at: Instant::now(),
-            more: false,
-        };
         let lane = Lane {
             shared,
             lane,
@@ -113,7 +87,7 @@ impl Lane {
             writer: None,
             mailbox: sender.clone(),
             drives: tokio::task::JoinSet::new(),
-            claims,
+            claims: Claims::new(),
         };
         (lane, sender, receiver)
     }
@@ -213,52 +187,6 @@ impl Lane {
         Ok(())
     }
 
-    async fn claim_if_due(&mut self) -> Result<(), Gone> {
-        let free = self.shared.permits.available_permits();
-        let worth = free >= CLAIM_MIN || (free > 0 && self.held.is_empty());
-        let now = Instant::now();
-        if !worth || (now < self.claims.at && !self.claims.more) {
-            if now >= self.claims.at {
-                self.claims.at = now + self.shared.settings.poll;
-            }
-            return Ok(());
-        }
-        self.claims.at = now + self.shared.settings.poll;
-        let limit = free.min(CLAIM_MAX);
-        let Ok(mut permits) = self
-            .shared
-            .permits
-            .clone()
-            .try_acquire_many_owned(u32::try_from(limit).unwrap_or(u32::MAX))
-        else {
-            return Ok(());
-        };
-        let all = now >= self.claims.all_at;
-        let since = self.claims.since.filter(|_| !all);
-        let asked_at = clock::now();
-        let plans = self.shared.parts.book.runnable();
-        let rows = i32::try_from(limit).unwrap_or(i32::MAX);
-        let claimed = match self.writer().await?.claim(&plans, since, rows).await {
-            Ok(claimed) => claimed,
-            Err(StoreError::Lost) => return Err(Gone),
-            // What was claimed without an answer is found among our own rows once the connection is back.
-            Err(error) => return self.trouble(&error),
-        };
-        self.claims.more = claimed.len() == limit;
-        if !self.claims.more {
-            self.claims.since = Some(asked_at - CLAIM_OVERLAP);
-            if all {
-                self.claims.all_at = now + CLAIM_ALL_EVERY;
-            }
-        }
-        for claimed in claimed {
-            if let Some(permit) = permits.split(1) {
-                self.set_going(claimed, permit);
-            }
-        }
-        Ok(())
-    }
-
     /// Admits through this lane's fence, and sets going what it keeps.
     pub(super) async fn admit(
         &mut self,
@@ -306,7 +234,7 @@ impl Lane {
         self.start(claimed, permit);
     }
 
-    fn set_going(&mut self, claimed: Claimed, permit: tokio::sync::OwnedSemaphorePermit) {
+    pub(super) fn set_going(&mut self, claimed: Claimed, permit: tokio::sync::OwnedSemaphorePermit) {
         self.start(claimed, Some(permit));
     }
 

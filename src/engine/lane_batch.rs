@@ -18,15 +18,15 @@ pub(super) struct Writing {
     answer: oneshot::Sender<Told>,
 }
 
+/// Where the fates of a batch of requests are told.
+type Admitted = oneshot::Sender<Result<Vec<Admission>, StoreError>>;
+
 /// What waits for the next round trip.
 #[derive(Default)]
 pub(super) struct Pending {
     writes: Vec<Writing>,
     releases: Vec<(Release, oneshot::Sender<Told>)>,
-    admissions: Vec<(
-        Vec<Candidate>,
-        oneshot::Sender<Result<Vec<Admission>, StoreError>>,
-    )>,
+    admissions: Vec<(Vec<Candidate>, Admitted)>,
 }
 
 impl Pending {

@@ -4,7 +4,9 @@
 //! [`effect`] lets a connector act, [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
 //! those whose worker fell silent.
 
+mod act;
 mod book;
+mod claims;
 mod crew;
 mod drive;
 mod effect;

@@ -151,7 +151,7 @@ impl Intake {
                     candidates.push(candidate);
                     ready.push(received);
                 }
-                Err(rejection) => rejections.push(received.turned_away(rejection)),
+                Err(rejection) => rejections.push(received.turned_away(*rejection)),
             }
         }
         if !candidates.is_empty() {
@@ -185,7 +185,7 @@ impl Intake {
         &self,
         received: &Received,
         now: OffsetDateTime,
-    ) -> Result<Result<Candidate, Rejection>, StoreError> {
+    ) -> Result<Result<Candidate, Box<Rejection>>, StoreError> {
         let request = &received.request;
         let kind = &request.target.kind;
         let current = self.book.current(kind);

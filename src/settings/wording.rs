@@ -72,5 +72,12 @@ fn innermost(error: &ConfigError, keys: &mut Vec<String>) -> String {
 /// From serde's "unknown field `a`, expected one of `b`, `c`".
 fn unknown_key(said: &str) -> Option<(String, String)> {
     let (name, wanted) = said.strip_prefix("unknown field `")?.split_once("`, expected ")?;
-    Some((name.to_owned(), wanted.replace('`', "")))
+    // The names stand between backticks, whatever the words around them.
+    let known: Vec<&str> = wanted.split('`').skip(1).step_by(2).collect();
+    let wanted = match known.as_slice() {
+        [] => "none".to_owned(),
+        [only] => format!("only {only}"),
+        several => format!("one of {}", several.join(", ")),
+    };
+    Some((name.to_owned(), wanted))
 }

@@ -6,8 +6,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -83,6 +82,7 @@ fn log(settings: &Settings) -> Result<Boxed, TelemetryError> {
     };
     let is_terminal = std::io::stderr().is_terminal();
     Ok(lines(settings.format, is_terminal, std::io::stderr)
+
         // lapin writes whole bodies of returned messages into its warnings; no directive may turn that on.
         .with_filter(filter.and(filter_fn(|seen| !seen.target().starts_with("lapin"))))
         .boxed())

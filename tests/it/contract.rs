@@ -221,8 +221,9 @@ fn every_event_fits_its_schema() {
         detail: rejection.event_detail(),
         ..announcement(EventKind::Rejected, Value::Null)
     };
-    let orphans = json!({"orphans": [{"step": 4, "why": "the provider has refused five times: 403"}]});
-    let why = json!({"why": "the provider has refused five times: 403"});
+    let orphans =
+        json!({"orphans": [{"step": "tear-down", "why": "the provider has refused five times: 403"}]});
+    let why = json!({"because": "exhausted", "step": "tear-down", "attempts": 5, "why": "the provider answers 500"});
     let made = [
         announcement(EventKind::Completed, json!({"result": "deleted"})),
         announcement(EventKind::CompletedWithOrphans, orphans),

@@ -1,0 +1,269 @@
+//! The acting half of a drive: looking a target up, letting a step's connector act, and looking after what became of
+//! an attempt whose outcome is unknown.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tracing::Instrument;
+
+use super::drive::{Drive, Over};
+use super::effect::Effect;
+use super::lane::Told;
+use super::limits::{Now, Permit, SystemLimit};
+use super::record::{self, Keep};
+use crate::clock;
+use crate::connectors::Looked;
+use crate::crash::{self, CrashPoint};
+use crate::decide;
+use crate::deletion::{Aim, Entry, StepNumber, Verdict};
+use crate::store::StoredPlan;
+use crate::telemetry;
+
+impl Drive {
+    pub(super) async fn look(&mut self, stored: &StoredPlan) -> Result<(), Over> {
+        let Some(lookup) = &stored.plan.lookup else {
+            return self.rest().await;
+        };
+        let limit = self.shared.limits.of(&lookup.on).cloned();
+        let Some(permit) = self.permit_for(0, limit).await? else {
+            return Ok(());
+        };
+        let values = Effect::values(&self.opened, stored, &self.state, Aim::Do);
+        let looked = self.shared.parts.systems.look(lookup, &values).await;
+        match looked {
+            Looked::Found(facts) => {
+                self.note(Entry::Looked {
+                    facts: Some(facts),
+                    known: false,
+                });
+            }
+            Looked::NotFound => match self.shared.parts.store.tombstone_knows(&self.opened.target).await {
+                Ok(known) => self.note(Entry::Looked { facts: None, known }),
+                Err(_) => self.lookup_trouble(Verdict::again(
+                    "Sexton's own tables could not be asked for a tombstone",
+                )),
+            },
+            Looked::Trouble(verdict) => {
+                if let Some(permit) = &permit {
+                    permit.said(&verdict);
+                }
+                self.lookup_trouble(verdict);
+            }
+        }
+        Ok(())
+    }
+
+    fn lookup_trouble(&mut self, verdict: Verdict) {
+        let attempt = self.state.tracks.first().map_or(1, |track| track.attempt + 1);
+        let due = decide::due(
+            &verdict,
+            &record::LOOKUP_RETRY,
+            attempt,
+            clock::now(),
+            rand::random(),
+        );
+        self.note(Entry::Verdict {
+            step: 0,
+            aim: Aim::Do,
+            attempt,
+            verdict,
+            found_out: false,
+            due,
+        });
+    }
+
+    pub(super) async fn act(
+        &mut self,
+        stored: &StoredPlan,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+    ) -> Result<(), Over> {
+        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
+            return self.rest().await;
+        };
+        let limit = self.shared.limits.of(&planned.on).cloned();
+        let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
+            return Ok(());
+        };
+        let before = self.state.clone();
+        self.note(Entry::Intent { step, aim, attempt });
+        match self
+            .write(Keep::Lane {
+                effect: Some(planned.timeout),
+            })
+            .await?
+        {
+            Told::Signals(signals) => {
+                // The intent was refused; the verdict that stood before it in the same record was not, and is kept.
+                self.unwritten
+                    .retain(|entry| !matches!(entry, Entry::Intent { .. }));
+                self.state = before;
+                self.hear(signals);
+                return Ok(());
+            }
+            Told::Unkeepable(why) => return self.unkeepable(before, why),
+            Told::Written | Told::LetGo => {}
+        }
+        let Some(effect) = Effect::new(
+            &self.shared,
+            &self.opened,
+            stored,
+            &self.state,
+            step,
+            aim,
+            &self.gate,
+        ) else {
+            return self.rest().await;
+        };
+        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope.trace);
+        let acting = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind();
+        let began = std::time::Instant::now();
+        let verdict = tokio::select! {
+            verdict = acting => verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked")),
+            () = self.halted_for_good() => {
+                return self.interrupted(step, aim, attempt, planned.timeout).await;
+            }
+        };
+        crash::point(CrashPoint::EffectAfterBegin);
+        if let Some(permit) = &permit {
+            permit.said(&verdict);
+        }
+        telemetry::spans::said(&span, &verdict);
+        self.shared.parts.instruments.step(&verdict, began.elapsed());
+        self.concluded(stored, step, aim, attempt, verdict, false);
+        Ok(())
+    }
+
+    pub(super) async fn find(
+        &mut self,
+        stored: &StoredPlan,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+    ) -> Result<(), Over> {
+        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
+            return self.rest().await;
+        };
+        let limit = self.shared.limits.of(&planned.on).cloned();
+        let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
+            return Ok(());
+        };
+        let unknown = self
+            .state
+            .track(usize::from(step), aim)
+            .and_then(|track| track.last.as_ref());
+        let found_out = !matches!(unknown, Some(Verdict::Unknown { .. }));
+        let Some(effect) = Effect::new(
+            &self.shared,
+            &self.opened,
+            stored,
+            &self.state,
+            step,
+            aim,
+            &self.gate,
+        ) else {
+            return self.rest().await;
+        };
+        let verdict = AssertUnwindSafe(effect.find()).catch_unwind().await;
+        let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
+        if let Some(permit) = &permit {
+            permit.said(&verdict);
+        }
+        self.concluded(stored, step, aim, attempt, verdict, found_out);
+        Ok(())
+    }
+
+    fn concluded(
+        &mut self,
+        stored: &StoredPlan,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        verdict: Verdict,
+        found_out: bool,
+    ) {
+        let retry = stored
+            .plan
+            .steps
+            .get(usize::from(step).wrapping_sub(1))
+            .map(|step| &step.retry);
+        let spent = self
+            .state
+            .track(usize::from(step), aim)
+            .map_or(0, |track| track.spent);
+        let spent = spent + u32::from(verdict.spends_attempt());
+        let due = retry.and_then(|retry| decide::due(&verdict, retry, spent, clock::now(), rand::random()));
+        self.note(Entry::Verdict {
+            step,
+            aim,
+            attempt,
+            verdict,
+            found_out,
+            due,
+        });
+    }
+
+    /// A permit to start now; or `None` after what was found out so far is safe and a permit is held for next time.
+    async fn permit_for(
+        &mut self,
+        step: usize,
+        limit: Option<Arc<SystemLimit>>,
+    ) -> Result<Option<Option<Permit>>, Over> {
+        if let Some((_, permit)) = self.permit.take_if(|(held, _)| *held == step) {
+            return Ok(Some(permit));
+        }
+        self.permit = None;
+        let Some(limit) = limit else { return Ok(Some(None)) };
+        let later = match limit.try_now() {
+            Now::Granted(permit) => return Ok(Some(Some(permit))),
+            Now::Later(left) => Some(left),
+            Now::Busy => {
+                // What is known must not wait in memory for somebody else's slow provider.
+                if !self.unwritten.is_empty() {
+                    self.commit(Keep::Lane { effect: None }).await?;
+                }
+                let granted = tokio::select! {
+                    granted = limit.in_turn() => granted,
+                    () = self.shared.stopper.draining() => return Ok(None),
+                };
+                match granted {
+                    Now::Granted(permit) => {
+                        self.permit = Some((step, Some(permit)));
+                        None
+                    }
+                    Now::Later(left) => Some(left),
+                    Now::Busy => None,
+                }
+            }
+        };
+        match later {
+            Some(left) => self.hand_back(clock::now() + left).await.map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    async fn halted_for_good(&self) {
+        self.shared.stopper.halted().await;
+    }
+
+    /// The effect was cut in the middle. Its intent stays open; whoever goes on looks before anything else, and not
+    /// before the effect can no longer be under way.
+    async fn interrupted(
+        &mut self,
+        step: StepNumber,
+        aim: Aim,
+        attempt: u32,
+        timeout: Duration,
+    ) -> Result<(), Over> {
+        self.note(Entry::Interrupted { step, aim, attempt });
+        self.commit(Keep::Until {
+            due: clock::now() + timeout,
+            effect: Some(timeout),
+        })
+        .await?;
+        Err(Over)
+    }
+}

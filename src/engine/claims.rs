@@ -1,0 +1,89 @@
+//! When a lane takes deletions that nobody has, and how far it looks.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::lane::{Gone, Lane};
+use crate::clock;
+use crate::store::StoreError;
+
+/// Rows of one claim: enough to fill a batch, few enough that two hungry workers share a backlog fairly.
+const CLAIM_MAX: usize = 250;
+/// A claim for less than this waits until more permits are free, unless nothing at all is in flight.
+pub(super) const CLAIM_MIN: usize = 32;
+/// Claims pass over what an earlier claim has seen, but for rows whose transaction may still have been open then:
+/// longer than any statement may last.
+const CLAIM_OVERLAP: Duration = Duration::from_secs(30);
+/// Every so often a claim looks at everything, whatever was seen before.
+const CLAIM_ALL_EVERY: Duration = Duration::from_secs(30);
+
+/// When and how far to claim.
+pub(super) struct Claims {
+    pub at: Instant,
+    since: Option<OffsetDateTime>,
+    all_at: Instant,
+    /// The last claim came back full.
+    pub more: bool,
+}
+
+impl Claims {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Claims {
+            at: now,
+            since: None,
+            all_at: now,
+            more: false,
+        }
+    }
+}
+
+impl Lane {
+    pub(super) async fn claim_if_due(&mut self) -> Result<(), Gone> {
+        let free = self.shared.permits.available_permits();
+        let worth = free >= CLAIM_MIN || (free > 0 && self.held.is_empty());
+        let now = Instant::now();
+        if !worth || (now < self.claims.at && !self.claims.more) {
+            if now >= self.claims.at {
+                self.claims.at = now + self.shared.settings.poll;
+            }
+            return Ok(());
+        }
+        self.claims.at = now + self.shared.settings.poll;
+        let limit = free.min(CLAIM_MAX);
+        let Ok(mut permits) = self
+            .shared
+            .permits
+            .clone()
+            .try_acquire_many_owned(u32::try_from(limit).unwrap_or(u32::MAX))
+        else {
+            return Ok(());
+        };
+        let all = now >= self.claims.all_at;
+        let since = self.claims.since.filter(|_| !all);
+        let asked_at = clock::now();
+        let plans = self.shared.parts.book.runnable();
+        let rows = i32::try_from(limit).unwrap_or(i32::MAX);
+        let claimed = match self.writer().await?.claim(&plans, since, rows).await {
+            Ok(claimed) => claimed,
+            Err(StoreError::Lost) => return Err(Gone),
+            // What was claimed without an answer is found among our own rows once the connection is back.
+            Err(error) => return self.trouble(&error),
+        };
+        self.claims.more = claimed.len() == limit;
+        if !self.claims.more {
+            self.claims.since = Some(asked_at - CLAIM_OVERLAP);
+            if all {
+                self.claims.all_at = now + CLAIM_ALL_EVERY;
+            }
+        }
+        for claimed in claimed {
+            if let Some(permit) = permits.split(1) {
+                self.set_going(claimed, permit);
+            }
+        }
+        Ok(())
+    }
+}
