@@ -80,7 +80,8 @@ impl House {
              [plans]\nfolder = {:?}\n\
              [engine]\npoll = \"50ms\"\ndrain = \"5s\"\n\
              [telemetry]\nlisten = \"127.0.0.1:0\"\nformat = \"json\"\nlog = \"sexton=debug\"\n\
-             [systems.shop]\nkind = \"postgres\"\nurl = {:?}\nmax_connections = 4\n",
+             [systems.shop]\nkind = \"postgres\"\nurl = {:?}\nmax_connections = 4\n\
+             breaker_failures = 1000\nbreaker_pause = \"100ms\"\n",
             world.database_url,
             world.amqp_url,
             folder.path().join("plans"),
@@ -229,6 +230,23 @@ impl House {
         }
     }
 
+    /// Where the one deletion of a thing stands, by its journal.
+    pub(crate) async fn state_of(&self, id: &str) -> State {
+        let records: Vec<Value> = sqlx::query_scalar(
+            "select j.entries from sexton.journal j join sexton.requests r using (deletion_id)
+             where r.target_id = $1 order by j.seq",
+        )
+        .bind(id)
+        .fetch_all(&self.db)
+        .await
+        .expect("a journal");
+        let mut entries: Vec<Entry> = Vec::new();
+        for record in records {
+            entries.extend(serde_json::from_value::<Vec<Entry>>(record).expect("entries"));
+        }
+        State::replay(8, &entries).expect("a journal that replays")
+    }
+
     /// All that was asked for has ended, the tables agree, and nothing waits to be said.
     pub(crate) async fn everything_is_over(&self) {
         self.until(
@@ -326,7 +344,10 @@ undo = """
 
 [[step]]
 name  = "wait"
-sql   = "update shop.things set kind = kind where id = :id and ready"
+sql   = """
+  with seen as (insert into shop.runs (step, id, intended) select 'wait', :id, exists (select from sexton.journal
+    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 2}]'))
+  update shop.things set kind = kind where id = :id and ready"""
 none  = "again"
 undo  = { nothing = true }
 
