@@ -6,7 +6,7 @@ use sexton::broker::{Delivery, Message, REJECTED_QUEUE, REQUESTS_QUEUE, Value as
 use sexton::deletion::REQUEST_BODY_MAX_BYTES;
 
 use crate::heard::Event;
-use crate::house::{House, PATIENCE, THING, delete, message, with};
+use crate::house::{House, THING, delete, message, patience, with};
 
 /// Without a key; told apart by its `correlation_id`, which is no part of what a request is.
 fn keyless(id: &str, correlation: &str, more: Value) -> Message {
@@ -66,14 +66,22 @@ async fn invariant_09_copies_on_two_workers_at_once_are_one_request() {
         futures::future::join_all(names.iter().map(|id| house.publish(delete(id)))).await;
     }
     for id in &names {
-        assert_eq!(house.heard.end(&format!("k-{id}")).await.detail("result"), Some("deleted"));
+        assert_eq!(
+            house.heard.end(&format!("k-{id}")).await.detail("result"),
+            Some("deleted")
+        );
     }
     one.stop().await;
     two.stop().await;
     house.everything_is_over().await;
     assert_eq!(house.count("select count(*) from sexton.requests").await, 20);
     assert_eq!(house.count("select count(*) from sexton.deletions").await, 20);
-    assert_eq!(house.count("select count(*) from shop.runs where step = 'mark'").await, 20);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.runs where step = 'mark'")
+            .await,
+        20
+    );
     for id in &names {
         assert_eq!(house.heard.ends(&format!("k-{id}")).len(), 1, "{id}");
     }
@@ -139,10 +147,7 @@ async fn invariant_08_every_folded_request_has_an_outcome_of_its_own() {
         house.publish(with(delete("a"), json!({"key": key}))).await;
     }
     house
-        .until(
-            "all are admitted",
-            "select count(*) = 3 from sexton.requests",
-        )
+        .until("all are admitted", "select count(*) = 3 from sexton.requests")
         .await;
     house.sql("update shop.things set ready = true").await;
     let mut requests = Vec::new();
@@ -179,8 +184,10 @@ async fn nothing_is_done_before_its_time() {
     house.heard.end("k-soon").await;
     assert!(
         house
-            .is("select gone_at >= (select not_before from sexton.requests where target_id = 'soon')
-                from shop.things where id = 'soon'")
+            .is(
+                "select gone_at >= (select not_before from sexton.requests where target_id = 'soon')
+                from shop.things where id = 'soon'"
+            )
             .await
     );
     assert!(
@@ -196,7 +203,12 @@ async fn nothing_is_done_before_its_time() {
     assert_eq!(house.heard.end("stop").await.kind(), "cancelled");
     worker.stop().await;
     house.everything_is_over().await;
-    assert_eq!(house.count("select count(*) from shop.runs where id = 'later'").await, 0);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.runs where id = 'later'")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +220,12 @@ async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
         .replace("gone_at is null\"\"\"\n", "gone_at is null and ready\"\"\"\n")
         .replace("where id = :id and ready\"\nnone", "where id = :id\"\nnone");
     // The lookup asks the same table as before.
-    house.plan("late", &late.replace("from shop.lates", "from shop.things").replace("update shop.lates", "update shop.things"));
+    house.plan(
+        "late",
+        &late
+            .replace("from shop.lates", "from shop.things")
+            .replace("update shop.lates", "update shop.things"),
+    );
     house.things(&["early", "late"]).await;
     house.sql("update shop.things set ready = false").await;
     let worker = house.worker();
@@ -236,7 +253,11 @@ async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
     house.sql("update shop.things set ready = true").await;
     for key in ["k-late", "too-late"] {
         let end = house.heard.end(key).await;
-        assert_eq!((end.kind(), end.detail("result")), ("completed", Some("deleted")), "{key}");
+        assert_eq!(
+            (end.kind(), end.detail("result")),
+            ("completed", Some("deleted")),
+            "{key}"
+        );
     }
     worker.stop().await;
     house.everything_is_over().await;
@@ -246,7 +267,10 @@ async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
             .await
     );
     assert_eq!(
-        (house.runs("unfence", "early").await, house.runs("mark", "early").await),
+        (
+            house.runs("unfence", "early").await,
+            house.runs("mark", "early").await
+        ),
         (1, 0)
     );
     assert_eq!(house.runs("unfence", "late").await, 0);
@@ -255,7 +279,7 @@ async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
 /// What stands in `deletion.rejected`, once there are so many.
 async fn rejected(house: &House, wanted: usize) -> Vec<Delivery> {
     let mut desk = house.desk().await;
-    let all = tokio::time::timeout(PATIENCE, async {
+    let all = tokio::time::timeout(patience(), async {
         loop {
             let all = desk.peek(REJECTED_QUEUE, wanted + 1).await.expect("a look");
             if all.len() >= wanted {
@@ -283,9 +307,21 @@ async fn invariant_08_each_kind_of_rejection_is_told_with_its_body_and_reason() 
     let changed = |more: Value| with(delete("x"), more).to_string();
     let cases = [
         ("not_json", "", "{\"target\": ".to_owned()),
-        ("wrong_shape", "/target/id", changed(json!({"target": {"type": "shop.thing"}}))),
-        ("wrong_shape", "/params/colour", changed(json!({"params": {"colour": "red"}}))),
-        ("wrong_shape", "/params/depth", changed(json!({"params": {"depth": "a\u{0}b"}}))),
+        (
+            "wrong_shape",
+            "/target/id",
+            changed(json!({"target": {"type": "shop.thing"}})),
+        ),
+        (
+            "wrong_shape",
+            "/params/colour",
+            changed(json!({"params": {"colour": "red"}})),
+        ),
+        (
+            "wrong_shape",
+            "/params/depth",
+            changed(json!({"params": {"depth": "a\u{0}b"}})),
+        ),
         ("unknown_type", "/target/type", of_type("shop.nowhere")),
         ("no_plan", "/target/type", of_type("shop.retired")),
         ("unknown_version", "/version", changed(json!({"version": 99}))),
@@ -312,17 +348,28 @@ async fn invariant_08_each_kind_of_rejection_is_told_with_its_body_and_reason() 
     assert_eq!(kept.len(), cases.len());
     for (nth, (reason, field, body)) in cases.iter().enumerate() {
         let correlation = format!("case-{nth}");
-        let found = kept.iter().find(|kept| kept.correlation_id.as_deref() == Some(&correlation));
+        let found = kept
+            .iter()
+            .find(|kept| kept.correlation_id.as_deref() == Some(&correlation));
         let found = found.unwrap_or_else(|| panic!("{body} is not kept"));
         assert_eq!(found.body, body.as_bytes(), "as it came");
         for (header, wanted) in [("sexton-reason", *reason), ("sexton-field", *field)] {
-            assert_eq!(found.headers.get(header).and_then(Header::as_text), Some(wanted), "{body}");
+            assert_eq!(
+                found.headers.get(header).and_then(Header::as_text),
+                Some(wanted),
+                "{body}"
+            );
         }
     }
     worker.stop().await;
     house.everything_is_over().await;
     assert_eq!(house.count("select count(*) from sexton.requests").await, 1);
-    assert_eq!(house.count("select count(*) from sexton.rejections where body is not null").await, 0);
+    assert_eq!(
+        house
+            .count("select count(*) from sexton.rejections where body is not null")
+            .await,
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,7 +382,9 @@ async fn invariant_11_a_body_over_the_bound_is_turned_away_whole_and_never_enter
         let padding = " ".repeat(size - bare.len());
         bare.replacen('{', &format!("{{{padding}"), 1)
     };
-    house.publish_as(message(Bytes::from(request("fits", REQUEST_BODY_MAX_BYTES)))).await;
+    house
+        .publish_as(message(Bytes::from(request("fits", REQUEST_BODY_MAX_BYTES))))
+        .await;
     let over = request("over", REQUEST_BODY_MAX_BYTES + 1);
     let correlation_id = Some("over".to_owned());
     house
@@ -345,13 +394,21 @@ async fn invariant_11_a_body_over_the_bound_is_turned_away_whole_and_never_enter
         })
         .await;
     let event = end_of(&house, "over").await;
-    assert_eq!((event.kind(), event.detail("reason")), ("rejected", Some("too_large")));
+    assert_eq!(
+        (event.kind(), event.detail("reason")),
+        ("rejected", Some("too_large"))
+    );
     assert_eq!(house.heard.end("k-fits").await.detail("result"), Some("absent"));
     let kept = rejected(&house, 1).await;
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].body, over.as_bytes());
     worker.stop().await;
-    assert_eq!(house.count("select count(*) from sexton.rejections where body is not null").await, 0);
+    assert_eq!(
+        house
+            .count("select count(*) from sexton.rejections where body is not null")
+            .await,
+        0
+    );
     let depth = house.desk().await.depth(REQUESTS_QUEUE).await.expect("a queue");
     assert_eq!(depth.ready, 0);
 }

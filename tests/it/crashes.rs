@@ -22,12 +22,20 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
     let armed = format!("{}#{pass}", at.name());
     let (status, log) = house.process(&[("SEXTON_CRASH_AT", &armed)]).ended().await;
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    assert_eq!(signal, Some(Signal::ABORT.as_raw()), "it did not crash at {armed}:\n{log}");
+    assert_eq!(
+        signal,
+        Some(Signal::ABORT.as_raw()),
+        "it did not crash at {armed}:\n{log}"
+    );
 
     let second = house.worker();
     for id in IDS {
         let end = house.heard.end(&format!("k-{id}")).await;
-        assert_eq!((end.kind(), end.detail("result")), ("completed", Some("deleted")), "{id}");
+        assert_eq!(
+            (end.kind(), end.detail("result")),
+            ("completed", Some("deleted")),
+            "{id}"
+        );
     }
     assert_eq!(house.heard.end("k-nobody").await.detail("result"), Some("absent"));
     house.heard.end("again").await;
@@ -35,7 +43,11 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
     second.stop().await;
 
     for id in IDS {
-        assert_eq!(house.heard.ends(&format!("k-{id}")).len(), 1, "one outcome for {id}, under one id");
+        assert_eq!(
+            house.heard.ends(&format!("k-{id}")).len(),
+            1,
+            "one outcome for {id}, under one id"
+        );
         for step in ["fence", "mark", "finish"] {
             let runs = house.runs(step, id).await;
             assert!((1..=2).contains(&runs), "{step} of {id} ran {runs} times");
@@ -44,7 +56,12 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
     assert_eq!(house.heard.ends("k-nobody").len(), 1);
     assert_eq!(house.heard.ends("again").len(), 1);
     assert_eq!(house.count("select count(*) from shop.effects").await, 6);
-    assert_eq!(house.count("select count(*) from shop.things where gone_at is null").await, 0);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.things where gone_at is null")
+            .await,
+        0
+    );
     assert_eq!(house.count("select count(*) from sexton.requests").await, 8);
     assert_eq!(house.count("select count(*) from sexton.rejections").await, 0);
     house
@@ -54,13 +71,23 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
 async fn invariant_01_a_crash_before_the_commit_of_an_admission_loses_no_request() {
     let house = survives(CrashPoint::AdmissionBeforeCommit, 1).await;
     // Nothing had begun, so nothing was done twice.
-    assert_eq!(house.count("select count(*) from shop.runs where step = 'mark'").await, 6);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.runs where step = 'mark'")
+            .await,
+        6
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invariant_09_a_crash_after_the_commit_of_an_admission_makes_no_second_deletion() {
     let house = survives(CrashPoint::AdmissionAfterCommit, 1).await;
-    assert_eq!(house.count("select count(*) from shop.runs where step = 'mark'").await, 6);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.runs where step = 'mark'")
+            .await,
+        6
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +104,10 @@ async fn invariant_02_a_crash_after_an_intent_is_looked_into_before_anything_els
 async fn invariant_05_a_crash_after_an_effect_repeats_it_and_changes_nothing_more() {
     // The tenth effect is somewhere in the middle of the six sagas.
     let house = survives(CrashPoint::EffectAfterBegin, 10).await;
-    assert!(house.count("select count(*) from shop.runs").await > 24, "one step ran twice");
+    assert!(
+        house.count("select count(*) from shop.runs").await > 24,
+        "one step ran twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +134,10 @@ async fn invariant_04_steps_that_were_settled_before_a_crash_are_not_run_again()
     house.things(&["a"]).await;
     house.publish(delete("a")).await;
     // One deletion: its fourth effect is its last step's.
-    let (status, log) = house.process(&[("SEXTON_CRASH_AT", "effect-after-begin#4")]).ended().await;
+    let (status, log) = house
+        .process(&[("SEXTON_CRASH_AT", "effect-after-begin#4")])
+        .ended()
+        .await;
     assert!(!status.success(), "{log}");
     let second = house.worker();
     house.heard.end("k-a").await;

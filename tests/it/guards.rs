@@ -3,7 +3,9 @@
 use sexton::clock;
 use sexton::deletion::{Aim, DeletionId, Entry, Envelope, EventId, RequestId, read_request};
 use sexton::plan::parse_plan;
-use sexton::store::{Admission, BatchOutcome, Candidate, LaneWriter, Opened, Record, Settings, Store, StoreError};
+use sexton::store::{
+    Admission, BatchOutcome, Candidate, LaneWriter, Opened, Record, Settings, Store, StoreError,
+};
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
@@ -30,10 +32,7 @@ async fn one_kept() -> Desk {
     let store = Store::new(&settings).expect("a usable URL");
     let plan = parse_plan(PLAN, "p.toml").expect("a plan");
     let plan = store.introduce_plan(&plan).await.expect("a stored plan").id;
-    let worker = store
-        .register(1, settings.lease)
-        .await
-        .expect("a worker");
+    let worker = store.register(1, settings.lease).await.expect("a worker");
     let mut writer = store.open_lane(worker.lanes[0]).await.expect("a lane");
     let body = br#"{"target": {"type": "shop.thing", "id": "a"}, "tenant": "t", "key": "k"}"#;
     let candidate = Candidate {
@@ -118,8 +117,15 @@ async fn invariant_03_a_write_under_a_wrong_tenure_or_sequence_changes_no_row() 
         },
     ];
     for record in wrong {
-        let outcome = desk.writer.write(0, clock::now(), &[record]).await.expect("an answer");
-        assert!(matches!(outcome, BatchOutcome::Applied { ref written, .. } if written.is_empty()), "{outcome:?}");
+        let outcome = desk
+            .writer
+            .write(0, clock::now(), &[record])
+            .await
+            .expect("an answer");
+        assert!(
+            matches!(outcome, BatchOutcome::Applied { ref written, .. } if written.is_empty()),
+            "{outcome:?}"
+        );
         assert_eq!(desk.rows().await, before);
     }
     // What was right all along is written once, and not a second time.
@@ -170,7 +176,8 @@ async fn invariant_03_a_takeover_raises_the_epoch_once_and_adopts_not_before_the
         .write(0, clock::now(), &[record])
         .await
         .expect("written");
-    desk.run("update sexton.workers set expires_at = now() - interval '1 second'").await;
+    desk.run("update sexton.workers set expires_at = now() - interval '1 second'")
+        .await;
     let (one, two) = tokio::join!(desk.store.take_over(), desk.store.take_over());
     let (one, two) = (one.expect("taken"), two.expect("taken"));
     assert_eq!((one.0 + two.0, one.1 + two.1), (1, 1), "one of the two did it");
@@ -180,7 +187,10 @@ async fn invariant_03_a_takeover_raises_the_epoch_once_and_adopts_not_before_the
     .fetch_one(&desk.db)
     .await
     .expect("a row");
-    assert!(adopted, "a frozen process may still be in the middle of the effect");
+    assert!(
+        adopted,
+        "a frozen process may still be in the middle of the effect"
+    );
 }
 
 #[tokio::test]
@@ -188,13 +198,21 @@ async fn a_signalled_lane_writes_nothing_before_it_has_read_the_signals() {
     let mut desk = one_kept().await;
     let said = desk
         .store
-        .signal(desk.opened.id, sexton::deletion::SignalKind::Cancel, "a test", None)
+        .signal(
+            desk.opened.id,
+            sexton::deletion::SignalKind::Cancel,
+            "a test",
+            None,
+        )
         .await;
     assert_eq!(said.expect("an answer"), sexton::store::Said::Heard);
     let before = desk.rows().await;
     let record = intent(&desk.opened);
     let outcome = desk.writer.write(0, clock::now(), &[record.clone()]).await;
-    assert_eq!(outcome.expect("an answer"), BatchOutcome::Signalled { generation: 1 });
+    assert_eq!(
+        outcome.expect("an answer"),
+        BatchOutcome::Signalled { generation: 1 }
+    );
     assert_eq!(desk.rows().await, before);
     let outcome = desk.writer.write(1, clock::now(), &[record]).await;
     assert!(matches!(outcome, Ok(BatchOutcome::Applied { ref written, .. }) if written.len() == 1));

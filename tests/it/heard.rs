@@ -6,7 +6,7 @@ use serde_json::Value;
 use sexton::broker::{Binding, Delivery, Desk};
 use tokio::sync::watch;
 
-use crate::house::PATIENCE;
+use crate::house::patience;
 
 /// One event as its readers get it.
 #[derive(Clone, Debug)]
@@ -28,10 +28,6 @@ impl Event {
         self.body["data"]["key"].as_str()
     }
 
-    pub(crate) fn target(&self) -> Option<&str> {
-        self.body["data"]["target"]["id"].as_str()
-    }
-
     pub(crate) fn request(&self) -> &str {
         self.body["data"]["request_id"].as_str().expect("a request")
     }
@@ -42,7 +38,14 @@ impl Event {
 
     /// Nothing more will be said of its request.
     pub(crate) fn is_end(&self) -> bool {
-        ["completed", "completed_with_orphans", "cancelled", "refused", "rejected"].contains(&self.kind())
+        [
+            "completed",
+            "completed_with_orphans",
+            "cancelled",
+            "refused",
+            "rejected",
+        ]
+        .contains(&self.kind())
     }
 }
 
@@ -77,7 +80,7 @@ impl Heard {
     /// Waits until `found` finds what it looks for in all that was heard.
     pub(crate) async fn until<T>(&self, what: &str, found: impl Fn(&[Event]) -> Option<T>) -> T {
         let mut more = self.more.clone();
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(patience(), async {
             loop {
                 if let Some(found) = found(&self.all()) {
                     return found;
@@ -87,7 +90,7 @@ impl Heard {
         });
         match waited.await {
             Ok(found) => found,
-            Err(_) => panic!("{what}: not heard within {PATIENCE:?}; heard {:#?}", self.all()),
+            Err(_) => panic!("{what}: not heard within {:?}; heard {:#?}", self.all()),
         }
     }
 
@@ -108,7 +111,9 @@ impl Heard {
     /// The ids of the ends that a key has had, each once.
     pub(crate) fn ends(&self, key: &str) -> Vec<String> {
         let all = self.all();
-        let ends = all.iter().filter(|event| event.is_end() && event.key() == Some(key));
+        let ends = all
+            .iter()
+            .filter(|event| event.is_end() && event.key() == Some(key));
         let mut ids: Vec<String> = ends.map(|event| event.id().to_owned()).collect();
         ids.sort();
         ids.dedup();

@@ -20,8 +20,8 @@ use crate::heard::Heard;
 use crate::workers::{Inside, Outside};
 use crate::world::World;
 
-/// Nothing here takes a quarter of this on a machine that compiles beside it; a test that hangs says so.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing here takes a third of this on a machine that compiles beside it; a test that hangs says so.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at what sends no event.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
@@ -35,6 +35,14 @@ const SHOP: &str = "
     create table shop.runs (at bigint generated always as identity, step text not null, id text not null,
         intended boolean not null);
     create table shop.effects (step text, id text, primary key (step, id));";
+
+/// Whoever expects a failure (`make mutants`) waits for less.
+pub(crate) fn patience() -> Duration {
+    let given = std::env::var("SEXTON_TEST_PATIENCE_S").ok();
+    given
+        .and_then(|seconds| seconds.parse().ok())
+        .map_or(PATIENCE, Duration::from_secs)
+}
 
 pub(crate) struct House {
     pub(crate) world: World,
@@ -57,7 +65,11 @@ impl House {
     }
 
     pub(crate) async fn in_servers(urls: Urls) -> Self {
-        Self::with(World::in_servers(urls).await, "lease = \"5s\"\nstatement_timeout = \"2s\"").await
+        Self::with(
+            World::in_servers(urls).await,
+            "lease = \"5s\"\nstatement_timeout = \"2s\"",
+        )
+        .await
     }
 
     async fn with(world: World, store: &str) -> Self {
@@ -111,7 +123,11 @@ impl House {
     }
 
     pub(crate) fn plan(&self, name: &str, text: &str) {
-        std::fs::write(self.folder.path().join("plans").join(format!("{name}.toml")), text).expect("a plan");
+        std::fs::write(
+            self.folder.path().join("plans").join(format!("{name}.toml")),
+            text,
+        )
+        .expect("a plan");
     }
 
     pub(crate) fn no_plan(&self, name: &str) {
@@ -169,23 +185,28 @@ impl House {
 
     /// A desk at this broker, for looking into queues.
     pub(crate) async fn desk(&self) -> Desk {
-        Desk::connect(&broker_settings(&self.world)).await.expect("a desk")
+        Desk::connect(&broker_settings(&self.world))
+            .await
+            .expect("a desk")
     }
 
     /// Asks until it is true.
     pub(crate) async fn until(&self, what: &str, sql: &'static str) {
         let mut every = tokio::time::interval(LOOK_EVERY);
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let mut last = None;
+        let waited = tokio::time::timeout(patience(), async {
             loop {
                 every.tick().await;
                 // While the servers are away there is no answer; afterwards there is.
-                if let Ok(true) = sqlx::query_scalar::<_, bool>(sql).fetch_one(&self.db).await {
+                let answer = sqlx::query_scalar::<_, bool>(sql).fetch_one(&self.db).await;
+                if let Ok(true) = answer {
                     return;
                 }
+                last = Some(answer);
             }
         });
         if waited.await.is_err() {
-            panic!("{what}: not within {PATIENCE:?}\n{}", self.told().await);
+            panic!("{what}: not in time; at last {last:?}\n{}", self.told().await);
         }
     }
 
@@ -221,8 +242,15 @@ impl House {
             rest = others;
             let mut entries = Vec::new();
             for (nth, (_, seq, tenure, record)) in journal.iter().enumerate() {
-                assert_eq!(usize::try_from(*seq).ok(), Some(nth + 1), "a record of {id} is missing");
-                assert!(nth == 0 || journal[nth - 1].2 <= *tenure, "an old tenure wrote late: {journal:?}");
+                assert_eq!(
+                    usize::try_from(*seq).ok(),
+                    Some(nth + 1),
+                    "a record of {id} is missing"
+                );
+                assert!(
+                    nth == 0 || journal[nth - 1].2 <= *tenure,
+                    "an old tenure wrote late: {journal:?}"
+                );
                 let all: Vec<Entry> = serde_json::from_value(record.clone()).expect("entries");
                 entries.extend(all);
             }
@@ -257,7 +285,8 @@ impl House {
         .await;
         self.journals_are_sound().await;
         assert!(
-            self.is("select coalesce(bool_and(intended), true) from shop.runs").await,
+            self.is("select coalesce(bool_and(intended), true) from shop.runs")
+                .await,
             "an effect began before its intent was durable"
         );
     }

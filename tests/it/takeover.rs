@@ -66,9 +66,8 @@ async fn invariant_03_a_worker_that_was_frozen_past_its_lease_writes_nothing_and
     house
         .until(
             "the first is there again under a new name",
-            "select count(*) >= 2 from (select from sexton.workers group by pid having count(*) = 2
-                or pid = (select pid from sexton.workers order by started_at limit 1)) w
-             or (select count(*) from sexton.workers w join sexton.workers o on o.pid = w.pid and o.worker > w.worker) = 1",
+            "select exists (select from sexton.workers gone join sexton.workers back using (pid)
+                where gone.lost_at is not null and back.lost_at is null)",
         )
         .await;
     second.stop().await;
@@ -78,8 +77,10 @@ async fn invariant_03_a_worker_that_was_frozen_past_its_lease_writes_nothing_and
     house.everything_is_over().await;
     assert!(
         house
-            .is("select not exists (select from sexton.journal j join sexton.lanes l on l.lane = j.lane
-                where j.at > l.taken_over_at)")
+            .is(
+                "select not exists (select from sexton.journal j join sexton.lanes l on l.lane = j.lane
+                where j.at > l.taken_over_at)"
+            )
             .await,
         "the lost lane wrote after it was taken over"
     );
@@ -96,7 +97,9 @@ async fn a_process_that_is_told_to_stop_hands_everything_back_and_spends_no_atte
     // Shorter than the step that is in the middle of it.
     house.change_settings("drain = \"5s\"", "drain = \"50ms\"");
     house.things(&["a", "b", "c"]).await;
-    house.sql("update shop.things set ready = false where id = 'c'").await;
+    house
+        .sql("update shop.things set ready = false where id = 'c'")
+        .await;
     let process = house.process(&[]);
     let mut lock = house.db.begin().await.expect("a transaction");
     sqlx::query("select from shop.things where id in ('a', 'b') for update")
@@ -118,8 +121,10 @@ async fn a_process_that_is_told_to_stop_hands_everything_back_and_spends_no_atte
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(
         house
-            .is("select count(*) = 3 and bool_and(lane is null and due_at < now() + interval '2 seconds')
-                from sexton.open_deletions")
+            .is(
+                "select count(*) = 3 and bool_and(lane is null and due_at < now() + interval '2 seconds')
+                from sexton.open_deletions"
+            )
             .await,
         "everything is handed back at once, not when the lease runs out"
     );
@@ -133,7 +138,10 @@ async fn a_process_that_is_told_to_stop_hands_everything_back_and_spends_no_atte
     house.sql("update shop.things set ready = true").await;
     let second = house.worker();
     for id in ["a", "b", "c"] {
-        assert_eq!(house.heard.end(&format!("k-{id}")).await.detail("result"), Some("deleted"));
+        assert_eq!(
+            house.heard.end(&format!("k-{id}")).await.detail("result"),
+            Some("deleted")
+        );
     }
     second.stop().await;
     house.everything_is_over().await;
@@ -160,21 +168,37 @@ async fn a_waiting_deletion_hears_a_cancel_and_a_parked_one_a_retry() {
         (Some("exhausted"), Some("wait"))
     );
     assert!(house.heard.ends("k-parks").is_empty(), "parked is no end");
-    house.sql("update shop.things set ready = true where id = 'parks'").await;
+    house
+        .sql("update shop.things set ready = true where id = 'parks'")
+        .await;
     say(&house, SignalKind::Retry).await;
     house.heard.kind("resumed", "k-parks").await;
     assert_eq!(house.heard.end("k-parks").await.detail("result"), Some("deleted"));
 
     house.publish(delete("waits")).await;
     house
-        .until("it waits", "select exists (select from shop.runs where step = 'wait' and id = 'waits')")
+        .until(
+            "it waits",
+            "select exists (select from shop.runs where step = 'wait' and id = 'waits')",
+        )
         .await;
     say(&house, SignalKind::Cancel).await;
     assert_eq!(house.heard.end("k-waits").await.kind(), "cancelled");
     worker.stop().await;
     house.everything_is_over().await;
-    assert_eq!((house.runs("unfence", "waits").await, house.runs("mark", "waits").await), (1, 0));
-    assert_eq!(house.count("select count(*) from sexton.audit where said_by = 'a test'").await, 2);
+    assert_eq!(
+        (
+            house.runs("unfence", "waits").await,
+            house.runs("mark", "waits").await
+        ),
+        (1, 0)
+    );
+    assert_eq!(
+        house
+            .count("select count(*) from sexton.audit where said_by = 'a test'")
+            .await,
+        2
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,7 +209,10 @@ async fn a_halt_holds_what_runs_until_it_is_lifted() {
     let worker = house.worker();
     house.publish(delete("a")).await;
     house
-        .until("it waits", "select exists (select from shop.runs where step = 'wait')")
+        .until(
+            "it waits",
+            "select exists (select from shop.runs where step = 'wait')",
+        )
         .await;
     say(&house, SignalKind::Halt).await;
     house

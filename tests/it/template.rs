@@ -16,13 +16,15 @@ const TEMPLATE_LOCK: i64 = 0x5e87_0e01;
 /// Creates a database with Sexton's tables and returns its URL.
 pub(crate) async fn database_like_it(urls: &Urls, name: &str) -> String {
     let template = template_name();
-    let mut admin = PgConnection::connect(&urls.database_url)
-        .await
-        .expect("Postgres");
+    let mut admin = PgConnection::connect(&urls.database_url).await.expect("Postgres");
     if !exists(&mut admin, &template).await {
         make(urls, &mut admin, &template).await;
     }
-    run(&mut admin, format!("create database \"{name}\" template \"{template}\"")).await;
+    run(
+        &mut admin,
+        format!("create database \"{name}\" template \"{template}\""),
+    )
+    .await;
     admin.close().await.expect("a clean end");
     url_of(urls, name)
 }

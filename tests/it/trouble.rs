@@ -18,14 +18,27 @@ async fn invariant_08_what_postgres_cannot_keep_is_parked_and_the_rest_of_the_ba
     }
     let worker = house.worker();
     for id in ids.iter().filter(|id| **id != "poison") {
-        assert_eq!(house.heard.end(&format!("k-{id}")).await.detail("result"), Some("deleted"));
+        assert_eq!(
+            house.heard.end(&format!("k-{id}")).await.detail("result"),
+            Some("deleted")
+        );
     }
     let parked = house.heard.kind("parked", "k-poison").await;
     assert_eq!(parked.detail("because"), Some("unreadable"));
     worker.stop().await;
     house.journals_are_sound().await;
-    assert_eq!(house.count("select count(*) from shop.runs where id = 'poison'").await, 0);
-    assert_eq!(house.count("select count(*) from sexton.open_deletions where parked is not null").await, 1);
+    assert_eq!(
+        house
+            .count("select count(*) from shop.runs where id = 'poison'")
+            .await,
+        0
+    );
+    assert_eq!(
+        house
+            .count("select count(*) from sexton.open_deletions where parked is not null")
+            .await,
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,8 +59,11 @@ async fn invariant_07_a_lookup_that_fails_is_not_taken_for_absence() {
     assert!(house.heard.ends("k-a").is_empty());
     house.sql("alter table shop.hidden rename to things").await;
     house
-        .until("it is parked or over", "select parked is not null from sexton.open_deletions union all
-               select true from sexton.deletions limit 1")
+        .until(
+            "it is parked or over",
+            "select parked is not null from sexton.open_deletions union all
+               select true from sexton.deletions limit 1",
+        )
         .await;
     worker.stop().await;
 }
@@ -65,7 +81,10 @@ async fn invariant_07_a_step_is_not_believed_while_its_verify_does_not_hold() {
     let of_type = json!({"target": {"type": "shop.doubtful", "id": "a"}});
     house.publish(with(delete("a"), of_type)).await;
     let parked = house.heard.kind("parked", "k-a").await;
-    assert_eq!((parked.detail("step"), parked.detail("because")), (Some("finish"), Some("exhausted")));
+    assert_eq!(
+        (parked.detail("step"), parked.detail("because")),
+        (Some("finish"), Some("exhausted"))
+    );
     worker.stop().await;
     assert!(house.heard.ends("k-a").is_empty());
     house.journals_are_sound().await;
@@ -86,6 +105,13 @@ async fn a_guard_that_says_no_undoes_what_was_done() {
     assert_eq!(house.heard.end("k-a").await.kind(), "refused");
     worker.stop().await;
     house.everything_is_over().await;
-    assert!(house.is("select not fenced and gone_at is null from shop.things").await);
-    assert_eq!((house.runs("unfence", "a").await, house.runs("mark", "a").await), (1, 0));
+    assert!(
+        house
+            .is("select not fenced and gone_at is null from shop.things")
+            .await
+    );
+    assert_eq!(
+        (house.runs("unfence", "a").await, house.runs("mark", "a").await),
+        (1, 0)
+    );
 }

@@ -12,10 +12,9 @@ use sexton::telemetry::Instruments;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::house::PATIENCE;
+use crate::house::patience;
 
 pub(crate) struct Inside {
-    pub(crate) instruments: Instruments,
     stopper: Stopper,
     running: JoinHandle<Result<(), AppError>>,
 }
@@ -23,21 +22,16 @@ pub(crate) struct Inside {
 impl Inside {
     pub(crate) fn start(settings: &Path) -> Self {
         let settings = Settings::load(&[settings.to_owned()], Part::ALL).expect("usable settings");
-        let (stopper, instruments) = (Stopper::new(), Instruments::new());
-        let running = tokio::spawn({
-            let (stopper, instruments) = (stopper.clone(), instruments.clone());
-            async move { app::run(settings, &Role::ALL, instruments, stopper).await }
-        });
-        Self {
-            instruments,
-            stopper,
-            running,
-        }
+        let stopper = Stopper::new();
+        let stop = stopper.clone();
+        let running =
+            tokio::spawn(async move { app::run(settings, &Role::ALL, Instruments::new(), stop).await });
+        Self { stopper, running }
     }
 
     pub(crate) async fn stop(self) {
         self.stopper.drain();
-        tokio::time::timeout(PATIENCE, self.running)
+        tokio::time::timeout(patience(), self.running)
             .await
             .expect("it stops in time")
             .expect("it does not panic")
@@ -73,7 +67,7 @@ impl Outside {
 
     /// Waits for its end, on a thread where waiting is allowed.
     pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
-        let status = tokio::time::timeout(PATIENCE, async {
+        let status = tokio::time::timeout(patience(), async {
             let mut every = tokio::time::interval(std::time::Duration::from_millis(10));
             loop {
                 every.tick().await;
