@@ -14,6 +14,7 @@ mod world;
 mod admission;
 mod asyncapi;
 mod broker;
+mod connectors;
 mod contract;
 mod crashes;
 mod guards;
