@@ -44,6 +44,9 @@ struct Options {
     /// The share of the cloud's answers that go wrong, 0 to 1.
     #[arg(long, default_value_t = 0.2)]
     faults: f64,
+    /// Also show why attempts were not the last ones.
+    #[arg(long)]
+    reasons: bool,
 }
 
 #[tokio::main]
@@ -122,6 +125,9 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
     let played = play::play(stage, &estate, &platform, &sexton).await?;
     let stopped = stage.stop_worker().await?;
     table::print(&sexton, &played).await?;
+    if options.reasons {
+        table::reasons(&sexton).await?;
+    }
     let world = checks::World {
         stage,
         estate: &estate,

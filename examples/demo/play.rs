@@ -18,6 +18,8 @@ use crate::stage::Stage;
 
 /// The whole is promised in three minutes; what has no outcome by then has none, and the checks will say so.
 const OUTCOMES_MAX: Duration = Duration::from_secs(150);
+/// A table says nothing by itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const FOREIGN_CLIENT: &str = "amqp-publish";
 
 pub(crate) struct Played {
@@ -25,6 +27,10 @@ pub(crate) struct Played {
     pub(crate) took: Duration,
     /// Deletions that were open when the worker was killed.
     pub(crate) open_at_kill: i64,
+    /// Workers whose lease ran out while they were not asked to stop.
+    pub(crate) taken_over: i64,
+    /// Rows of the outbox that were still there when the time was up.
+    pub(crate) unsaid: i64,
     /// Whether the foreign client was there.
     pub(crate) foreign: bool,
 }
@@ -82,6 +88,10 @@ pub(crate) async fn play(
     ));
     run.hear_until(|ledger| ledger.heard() >= ledger.wanted()).await?;
     let took = began.elapsed();
+    let unsaid = run.outbox_empty(sexton).await?;
+    let taken_over: i64 = sqlx::query_scalar("select count(*) from sexton.workers where lost_at is not null")
+        .fetch_one(sexton)
+        .await?;
     let ledger = run.ledger;
     progress.end();
     desk.close().await;
@@ -90,6 +100,8 @@ pub(crate) async fn play(
         ledger,
         took,
         open_at_kill,
+        taken_over,
+        unsaid,
         foreign: by_foreigner,
     })
 }
@@ -122,6 +134,28 @@ impl Run<'_> {
             self.progress.reached(self.ledger.heard());
         }
         Ok(())
+    }
+
+    /// What the killed worker had taken to publish and not crossed off is somebody else's after half a minute; most of
+    /// it is told again then, as the same events.
+    async fn outbox_empty(&mut self, sexton: &PgPool) -> Result<i64, Fault> {
+        self.progress
+            .doing("what the killed worker may not have said is said again");
+        let mut look = tokio::time::interval(LOOK_AGAIN);
+        loop {
+            tokio::select! {
+                event = self.events.next() => self.ledger.hear(&event?),
+                fault = self.stage.worker_gone() => return Err(fault),
+                _ = look.tick() => {
+                    let left: i64 = sqlx::query_scalar("select count(*) from sexton.outbox")
+                        .fetch_one(sexton)
+                        .await?;
+                    if left == 0 || Instant::now() > self.until {
+                        return Ok(left);
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! How far it is: a bar on a terminal, plain lines elsewhere.
 
+use std::time::Instant;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Plain lines are for logs: one for each tenth of the way.
@@ -8,6 +10,7 @@ const PLAIN_LINES: usize = 10;
 pub(crate) struct Progress {
     bar: ProgressBar,
     plain: bool,
+    began: Instant,
     wanted: usize,
     shown: usize,
 }
@@ -23,6 +26,7 @@ impl Progress {
         Progress {
             plain: bar.is_hidden(),
             bar,
+            began: Instant::now(),
             wanted,
             shown: 0,
         }
@@ -33,14 +37,18 @@ impl Progress {
         let line = heard * PLAIN_LINES / self.wanted.max(1);
         if self.plain && line > self.shown {
             self.shown = line;
-            println!("  {heard}/{} outcomes", self.wanted);
+            println!(
+                "  {:5.1} s  {heard}/{} outcomes",
+                self.began.elapsed().as_secs_f64(),
+                self.wanted
+            );
         }
     }
 
     /// Something happened that is worth a line of its own.
     pub(crate) fn say(&self, what: &str) {
         if self.plain {
-            println!("  {what}");
+            println!("  {:5.1} s  {what}", self.began.elapsed().as_secs_f64());
         } else {
             self.bar.println(format!("  {what}"));
         }

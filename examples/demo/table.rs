@@ -77,6 +77,23 @@ const WORK: &str = "
         union all select '  cut by the kill, found out', count(*) from verdict where found_out
     ) of_work";
 
+/// Why it was not done at the first attempt, step by step.
+pub(crate) async fn reasons(sexton: &PgPool) -> Result<(), Fault> {
+    let reasons = counted(
+        sexton,
+        "select format('step %s, %s: %s', e->>'step', e->'verdict'->>'is', e->'verdict'->>'why'), count(*)
+         from sexton.journal, jsonb_array_elements(entries) e
+         where e->>'e' = 'verdict' and e->'verdict' ? 'why'
+         group by 1 order by 2 desc, 1",
+    )
+    .await?;
+    for (reason, count) in reasons {
+        println!("  {count:>5}  {reason}");
+    }
+    println!();
+    Ok(())
+}
+
 async fn counted(pool: &PgPool, sql: &'static str) -> Result<Vec<(String, i64)>, Fault> {
     Ok(sqlx::query_as(sql).fetch_all(pool).await?)
 }

@@ -23,6 +23,12 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
             left.push(format!("{count} {what}"));
         }
     }
+    if world.played.unsaid > 0 {
+        left.push(format!(
+            "{} events nobody had taken from the outbox",
+            world.played.unsaid
+        ));
+    }
     sheet.check("nothing is open, parked, waiting or unsaid", 3, &left);
 
     let repeated: Vec<String> = sqlx::query_scalar(
@@ -67,15 +73,13 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
     let what = "the journal says `skipped` for the machines of customers' own computers, and only there";
     sheet.check(what, own.len(), &differ);
 
-    let lost: i64 = sqlx::query_scalar("select count(*) from sexton.workers where lost_at is not null")
-        .fetch_one(world.sexton)
-        .await?;
     let mut of_the_kill = Vec::new();
     if world.played.open_at_kill == 0 {
         of_the_kill.push("nothing was open when the worker was killed".to_owned());
     }
-    if lost != 1 {
-        of_the_kill.push(format!("{lost} workers were taken over from; wanted 1"));
+    let taken_over = world.played.taken_over;
+    if taken_over != 1 {
+        of_the_kill.push(format!("{taken_over} workers were taken over from; wanted 1"));
     }
     let open = usize::try_from(world.played.open_at_kill)?.max(1);
     sheet.check(
