@@ -31,6 +31,13 @@ as $$
 declare
     v_generation bigint;
     v_written uuid[];
+    v_announced uuid[];
+    v_words text[];
+    v_details text[];
+    v_event_ids uuid[];
+    v_ending uuid[];
+    v_results text[];
+    v_end_details text[];
     v_ended uuid[];
     v_events bigint;
 begin
@@ -46,8 +53,9 @@ begin
     end if;
 
     with input as (
-        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked)
-            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked)
+        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
+                             p_detail, p_announce, p_events)
+            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, detail, announce, event)
     ), written as (
         update sexton.open_deletions d
         set seq = d.seq + 1,
@@ -60,41 +68,49 @@ begin
             parked = i.parked
         from input i
         where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure and d.seq = i.seq
-        returning d.id, d.seq, d.tenure, i.entries
+        returning d.id, d.seq, d.tenure, i.entries, i.result, i.detail, i.announce, i.event
     ), journaled as (
         insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
         select w.id, w.seq, w.tenure, p_lane, w.entries::jsonb from written w
     )
-    select array_agg(w.id) into v_written from written w;
+    -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the input
+    -- again, each would compare every id with every other.
+    select array_agg(w.id),
+           array_agg(w.id) filter (where w.announce is not null),
+           array_agg(w.announce) filter (where w.announce is not null),
+           array_agg(w.detail) filter (where w.announce is not null),
+           array_agg(w.event) filter (where w.announce is not null),
+           array_agg(w.id) filter (where w.result is not null),
+           array_agg(w.result) filter (where w.result is not null),
+           array_agg(w.detail) filter (where w.result is not null)
+    into v_written, v_announced, v_words, v_details, v_event_ids, v_ending, v_results, v_end_details
+    from written w;
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
-    if exists (select from unnest(p_announce) a where a is not null) then
+    if v_announced is not null then
         insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, at, taken_until)
         select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
                'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb, p_at,
                -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
                case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
-        from unnest(v_written) w
-        join unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event) on i.id = w
-        join sexton.open_deletions d on d.id = w
+        from unnest(v_announced, v_words, v_details, v_event_ids) as i (id, announce, detail, event)
+        join sexton.open_deletions d on d.id = i.id
         cross join lateral (
             select d.request_id
             union all
             select j.request_id from sexton.joined j where j.deletion_id = d.id
-        ) r
-        where i.announce is not null;
+        ) r;
         get diagnostics v_events = row_count;
-        if v_events > (select count(*) from unnest(v_written) w
-                       join unnest(p_ids, p_announce) as i (id, announce) on i.id = w and i.announce is not null) then
+        if v_events > cardinality(v_announced) then
             return query select 'more_events'::text, null::uuid, v_events;
         end if;
     end if;
 
-    if exists (select from unnest(p_result) a where a is not null) then
+    if v_ending is not null then
         with ended as (
             delete from sexton.open_deletions d
-            using unnest(p_ids, p_result, p_detail) as i (id, result, detail)
-            where d.id = i.id and i.result is not null and d.id = any (v_written)
+            using unnest(v_ending, v_results, v_end_details) as i (id, result, detail)
+            where d.id = i.id
             returning d.*, i.result, i.detail
         ), moved as (
             insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
