@@ -211,8 +211,8 @@ create function sexton.uuid_floor(at timestamptz) returns uuid language sql immu
 $$;
 
 -- Makes what is missing from one month back (clocks differ) to two months ahead, and key days likewise. Harmless to
--- repeat; run at migration and by every worker once in a while.
-create function sexton.ensure_partitions() returns void language plpgsql as $$
+-- repeat; run at migration and by every worker once in a while. Key days older than the key memory are dropped.
+create function sexton.ensure_partitions(p_key_days integer) returns void language plpgsql as $$
 declare
     parent text;
     low timestamptz;
@@ -238,6 +238,13 @@ begin
                 'keys_' || to_char(day, 'YYYYMMDD'), day, day + 1);
         end if;
     end loop;
+    for parent in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'sexton.keys'::regclass
+          and to_date(right(c.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc')::date - p_key_days
+    loop
+        execute format('drop table sexton.%I', parent);
+    end loop;
 end $$;
 
-select sexton.ensure_partitions();
+select sexton.ensure_partitions(7);

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
 use crate::connectors::{Systems, WrongSystem};
-use crate::engine::{Engine, Parts, PlanBook};
+use crate::engine::{Engine, Parts, PlanBook, fits};
 use crate::intake::Intake;
 use crate::plan::{Plan, PlanErrors, parse_plan_for};
 use crate::relay::Relay;
@@ -83,6 +83,8 @@ pub enum AppError {
         first: String,
         second: String,
     },
+    #[error("{why}")]
+    Lease { why: String },
     #[error("cannot use Sexton's own database")]
     Store { source: StoreError },
     #[error("cannot use RabbitMQ")]
@@ -95,7 +97,7 @@ impl AppError {
     /// As sysexits.h has them: usage, data, unavailable.
     pub fn exit_code(&self) -> u8 {
         match self {
-            AppError::System { .. } | AppError::Endpoint { .. } => 64,
+            AppError::System { .. } | AppError::Endpoint { .. } | AppError::Lease { .. } => 64,
             AppError::Plans { .. } | AppError::PlanFolder { .. } | AppError::TwoPlans { .. } => 65,
             AppError::Store { .. } | AppError::Broker { .. } => 69,
         }
@@ -169,11 +171,17 @@ pub async fn run(
 ) -> Result<(), AppError> {
     let systems = Arc::new(systems(&settings)?);
     let plans = plans(&settings.plans.folder, Some(&systems))?;
+    plans
+        .iter()
+        .try_for_each(|plan| fits(plan, settings.store.lease))
+        .map_err(|why| AppError::Lease { why })?;
     let store = store(&settings).await?;
     let failed = |source| AppError::Store { source };
     store.ensure_partitions().await.map_err(failed)?;
     let book = PlanBook::default();
-    book.introduce(&store, &plans, &systems).await.map_err(failed)?;
+    book.introduce(&store, &plans, &systems, settings.store.lease)
+        .await
+        .map_err(failed)?;
     let broker_stop = CancellationToken::new();
     let broker = Broker::open(settings.broker.clone(), broker_stop.clone())
         .await
@@ -233,7 +241,7 @@ pub async fn run(
             store: store.clone(),
             instruments: instruments.clone(),
             stopper: stopper.clone(),
-            wake: outbox_wake,
+            wake: outbox_wake.clone(),
             sweeps: has(Role::Relay),
         }
         .run(memory),
@@ -249,6 +257,7 @@ pub async fn run(
             admissions,
             instruments,
             stopper: stopper.clone(),
+            outbox_wake,
         };
         tokio::spawn(intake.run())
     });

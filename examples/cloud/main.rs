@@ -322,7 +322,7 @@ async fn suffer(fault: Fault) -> Answer {
     match fault {
         Fault::Seconds => throttled("1".to_owned()),
         Fault::Date => throttled(httpdate::fmt_http_date(
-            SystemTime::now() + Duration::from_secs(2),
+            SystemTime::from(sexton::clock::now()) + Duration::from_secs(2),
         )),
         Fault::Hang => {
             tokio::time::sleep(HANG).await;

@@ -26,6 +26,7 @@ mod store;
 
 use spool::{Spool, Spooled};
 pub(super) use store::ArchiveStore;
+use store::Found;
 
 /// Enough of the checksum to keep siblings apart; the whole of it is in the proof.
 const NAME_DIGEST_CHARS: usize = 16;
@@ -64,23 +65,18 @@ impl ArchiveConnector {
         let digest = spooled.content.sha256();
         let object = store.object(&format!("{path}-{}.ndjson.zst", &digest[..NAME_DIGEST_CHARS]))?;
 
-        let repeated = match store.read_back(&object).await? {
-            Some(found) => found.content.as_ref() == Some(&spooled.content),
-            None => false,
-        };
-        if !repeated {
-            if !attempt.may_begin(deadline) {
-                return Ok(Verdict::Stopped);
+        let wanted = |found: &Found| found.content.as_ref() == Some(&spooled.content);
+        let earlier = store.read_back(&object).await?.filter(wanted);
+        let repeated = earlier.is_some();
+        let found = match earlier {
+            Some(found) => found,
+            None if !attempt.may_begin(deadline) => return Ok(Verdict::Stopped),
+            None => {
+                store.write(&object, &mut spooled.file).await?;
+                let written = store.read_back(&object).await?.filter(wanted);
+                written.ok_or_else(|| Verdict::again("the archive reads back other than it was written"))?
             }
-            store.write(&object, &mut spooled).await?;
-        }
-        let found = store
-            .read_back(&object)
-            .await?
-            .ok_or_else(|| Verdict::again("the archive is not there after it was written"))?;
-        if found.content.as_ref() != Some(&spooled.content) {
-            return Err(Verdict::again("the archive reads back other than it was written"));
-        }
+        };
         Ok(Verdict::Done {
             proof: Some(json!({
                 "rows": spooled.content.rows,

@@ -35,6 +35,13 @@ use wire::{Answer, Trouble, Wire};
 const NOW: &str = "now";
 const CORRECT_CREDENTIALS: &str = "correct the credentials of this system in the settings, then retry";
 
+/// What a look found.
+enum Seen {
+    Said(Verdict),
+    /// The thing stands as if nobody had asked for its deletion: now repeating is right.
+    Standing,
+}
+
 pub struct HttpConnector {
     wire: Wire,
     profile: Profile,
@@ -128,27 +135,24 @@ impl HttpConnector {
         look: &Exchange,
         attempt: &Attempt,
         deadline: Boottime,
-    ) -> Verdict {
+    ) -> Result<Seen, Verdict> {
         let values = self.values(attempt);
-        let request = match self.wire.request(look, &values, &attempt.trace) {
-            Ok(request) => request,
-            Err(verdict) => return verdict,
-        };
+        let request = self.wire.request(look, &values, &attempt.trace)?;
         let answer = match self.wire.send(look, request, deadline).await {
             Ok(answer) => answer,
-            Err(Trouble::NotSent(why) | Trouble::Silent(why)) => return Verdict::again(why),
+            Err(Trouble::NotSent(why) | Trouble::Silent(why)) => return Err(Verdict::again(why)),
         };
         match look.meaning(&answer, &values) {
-            Some(Meaning::Gone) => match self.evidence(call, &values, attempt, deadline).await {
-                Ok(evidence) => done(&answer, Some(evidence)),
-                Err(verdict) => verdict,
-            },
-            Some(Meaning::Pending) => Verdict::Pending {
+            Some(Meaning::Standing) => Ok(Seen::Standing),
+            Some(Meaning::Gone) => {
+                let evidence = self.evidence(call, &values, attempt, deadline).await?;
+                Ok(Seen::Said(done(&answer, Some(evidence))))
+            }
+            Some(Meaning::Pending) => Ok(Seen::Said(Verdict::Pending {
                 look_again: answer.retry_after.unwrap_or(call.every),
                 handle: Some(attempt.handle.clone().unwrap_or_else(|| json!({}))),
-            },
-            Some(Meaning::Standing) => Verdict::again("it stands as if its deletion had not been asked for"),
-            meaning => settle(look, &answer, meaning),
+            })),
+            meaning => Ok(Seen::Said(settle(look, &answer, meaning))),
         }
     }
 
@@ -192,26 +196,41 @@ impl Connector for HttpConnector {
     fn run<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             let deadline = attempt.deadline();
-            match self.service_call(call) {
-                Ok(call) => match (&attempt.handle, &call.look) {
-                    (Some(_), Some(look)) => self.look(call, look, attempt, deadline).await,
-                    _ => self.act(call, attempt, deadline).await,
-                },
-                Err(verdict) => verdict,
+            let call = match self.service_call(call) {
+                Ok(call) => call,
+                Err(verdict) => return verdict,
+            };
+            let (Some(_), Some(look)) = (&attempt.handle, &call.look) else {
+                return self.act(call, attempt, deadline).await;
+            };
+            match self.look(call, look, attempt, deadline).await {
+                // It had been accepted, and was lost on the other side.
+                Ok(Seen::Standing) => self.act(call, attempt, deadline).await,
+                Ok(Seen::Said(verdict)) | Err(verdict) => verdict,
             }
         })
     }
 
     fn probe<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
-            match self.service_call(call) {
-                Ok(ServiceCall { look: None, .. }) => {
-                    Verdict::again("the call may not have taken effect; the service knows repeats")
+            let call = match self.service_call(call) {
+                Ok(call) => call,
+                Err(verdict) => return verdict,
+            };
+            let Some(look) = &call.look else {
+                return Verdict::again("the call may not have taken effect; the service knows repeats");
+            };
+            match self.look(call, look, attempt, attempt.deadline()).await {
+                Ok(Seen::Standing) => Verdict::again("it stands as if its deletion had not been asked for"),
+                // Looking failed, so what became of the attempt is as unknown as before: "again" would mean that
+                // repeating is right.
+                Ok(Seen::Said(Verdict::Again { why, .. })) | Err(Verdict::Again { why, .. }) => {
+                    Verdict::unknown(why)
                 }
-                Ok(call @ ServiceCall { look: Some(look), .. }) => {
-                    self.look(call, look, attempt, attempt.deadline()).await
+                Ok(Seen::Said(Verdict::Throttled { .. })) | Err(Verdict::Throttled { .. }) => {
+                    Verdict::unknown("the service asked for patience before it could be looked at")
                 }
-                Err(verdict) => verdict,
+                Ok(Seen::Said(verdict)) | Err(verdict) => verdict,
             }
         })
     }

@@ -20,14 +20,6 @@ impl Connector for IdleConnector {
         Box::pin(async { Verdict::done() })
     }
 
-    fn batches(&self, _call: &Call) -> bool {
-        true
-    }
-
-    fn run_many<'a>(&'a self, _call: &'a Call, attempts: &'a [Attempt]) -> BoxFuture<'a, Vec<Verdict>> {
-        Box::pin(async move { attempts.iter().map(verdict).collect() })
-    }
-
     fn check(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Ok(()) })
     }

@@ -41,7 +41,7 @@ pub struct Attempt {
     /// The same for every attempt at this step, so that the other side can tell a repeat.
     pub idempotency_key: String,
     pub values: Values,
-    /// From the `Pending` that this attempt goes on from; none for a fresh attempt.
+    /// From the last `Pending` of this step, if there was one.
     pub handle: Option<Value>,
     /// Hard: the engine cuts the attempt off here.
     pub timeout: Duration,
@@ -67,7 +67,7 @@ pub trait Connector: Send + Sync {
     fn run<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict>;
 
     /// What became of an attempt whose outcome is unknown: done, already gone, again (repeating is right), pending,
-    /// blocked, or still unknown. Never causes an effect.
+    /// blocked, or still unknown, also if looking failed. Never causes an effect.
     fn probe<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict>;
 
     /// Whether `run_many` is cheaper for this call than so many `run`s.

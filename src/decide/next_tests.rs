@@ -219,18 +219,6 @@ fn a_known_target_that_is_not_found_is_already_gone() {
 }
 
 #[test]
-fn a_cancel_before_the_pivot_undoes_in_reverse_and_ends_cancelled() {
-    let mut walk = Walk::new(plan());
-    walk.go(|name, _, _| {
-        if name == "revoke" {
-            Verdict::Stopped
-        } else {
-            Verdict::done()
-        }
-    });
-}
-
-#[test]
 fn cancel_wins_only_before_the_pivots_intent() {
     for (upto, ends) in [(2_u16, Move::End(End::Cancelled)), (3, DELETED)] {
         let mut walk = Walk::new(plan());

@@ -178,3 +178,30 @@ fn a_wait_never_sleeps_through_the_deadline() {
         }
     );
 }
+
+#[test]
+fn an_interruption_that_was_asked_for_does_not_count_as_a_lost_start() {
+    let mut walk = Walk::new(plan());
+    for attempt in 1..=2 * STARTS_MAX {
+        walk.record(Entry::Intent {
+            step: 1,
+            aim: Aim::Do,
+            attempt,
+        });
+        walk.record(Entry::Interrupted {
+            step: 1,
+            aim: Aim::Do,
+            attempt,
+        });
+        assert_eq!(
+            walk.next(),
+            Move::Find {
+                step: 1,
+                aim: Aim::Do,
+                attempt
+            }
+        );
+        walk.verdict(1, Aim::Do, attempt, Verdict::Stopped, true);
+    }
+    assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
+}

@@ -21,6 +21,9 @@ use crate::deletion::{Aim, Entry, StepNumber, Verdict};
 use crate::store::StoredPlan;
 use crate::telemetry;
 
+/// Between two tries while the lease is too short for a step: about one renewal.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
 impl Drive {
     pub(super) async fn look(&mut self, stored: &StoredPlan) -> Result<(), Over> {
         let Some(lookup) = &stored.plan.lookup else {
@@ -76,7 +79,7 @@ impl Drive {
 
     pub(super) async fn act(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,
@@ -85,6 +88,7 @@ impl Drive {
             return self.rest().await;
         };
         let limit = self.shared.limits.of(&planned.on).cloned();
+        let limit = limit.filter(|_| !Effect::in_groups(&self.shared, planned, aim));
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
         };
@@ -139,7 +143,7 @@ impl Drive {
 
     pub(super) async fn find(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,
@@ -178,7 +182,7 @@ impl Drive {
 
     fn concluded(
         &mut self,
-        stored: &StoredPlan,
+        stored: &Arc<StoredPlan>,
         step: StepNumber,
         aim: Aim,
         attempt: u32,
@@ -195,7 +199,10 @@ impl Drive {
             .track(usize::from(step), aim)
             .map_or(0, |track| track.spent);
         let spent = spent + u32::from(verdict.spends_attempt());
+        // The lease is nearly out: nothing may begin, so let it be renewed, or taken over, before the next try.
+        let idle = verdict == Verdict::Stopped && !self.shared.stopper.is_draining() && !self.gate.is_shut();
         let due = retry.and_then(|retry| decide::due(&verdict, retry, spent, clock::now(), rand::random()));
+        let due = due.or_else(|| idle.then(|| clock::now() + LEASE_PAUSE));
         self.note(Entry::Verdict {
             step,
             aim,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use crate::connectors::Systems;
 use crate::deletion::TargetType;
@@ -30,6 +31,7 @@ impl PlanBook {
         store: &Store,
         plans: &[Plan],
         systems: &Systems,
+        lease: Duration,
     ) -> Result<(), StoreError> {
         for plan in plans {
             let stored = Arc::new(store.introduce_plan(plan).await?);
@@ -37,11 +39,11 @@ impl PlanBook {
                 book.current.insert(plan.target.clone(), stored);
             });
         }
-        self.learn(store, systems).await
+        self.learn(store, systems, lease).await
     }
 
     /// Versions that came in elsewhere since the last look.
-    pub async fn learn(&self, store: &Store, systems: &Systems) -> Result<(), StoreError> {
+    pub async fn learn(&self, store: &Store, systems: &Systems, lease: Duration) -> Result<(), StoreError> {
         let newest = self.read(|book| book.newest);
         let (plans, unreadable) = store.plans_after(newest).await?;
         for error in unreadable {
@@ -51,7 +53,10 @@ impl PlanBook {
             for stored in plans {
                 book.newest = book.newest.max(stored.id);
                 book.retired.insert(stored.plan.target.clone());
-                match systems.can_run(&stored.plan) {
+                match systems
+                    .can_run(&stored.plan)
+                    .and_then(|()| fits(&stored.plan, lease))
+                {
                     Ok(()) => book.runnable.push(stored.id),
                     Err(why) => tracing::info!(
                         plan = stored.hash.short(),
@@ -92,5 +97,20 @@ impl PlanBook {
 
     fn write(&self, with: impl FnOnce(&mut Book)) {
         with(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+/// No effect begins unless the lease outlasts its hard timeout; between two renewals a third of it may have passed.
+pub fn fits(plan: &Plan, lease: Duration) -> Result<(), String> {
+    let longest = lease * 2 / 3;
+    match plan.steps.iter().find(|step| step.timeout > longest) {
+        None => Ok(()),
+        Some(step) => Err(format!(
+            "store.lease: found {lease:?}, and step {:?} of the plan for {} may take {:?}; wanted a lease of at least {:?}",
+            step.name,
+            plan.target,
+            step.timeout,
+            step.timeout * 3 / 2
+        )),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::lane::{Ask, Gone, Lane};
@@ -54,11 +54,12 @@ impl Crew {
         &self,
         turn: usize,
         mut candidates: Vec<Candidate>,
-        permits: &Semaphore,
+        shared: &Shared,
     ) -> Result<Vec<Admission>, NotAdmitted> {
         // What there is room for is kept and begun at once; the rest waits in the tables for whoever has room.
         for (place, candidate) in candidates.iter_mut().enumerate() {
-            candidate.keep = place < permits.available_permits();
+            candidate.keep =
+                place < shared.permits.available_permits() && shared.parts.book.can_run(candidate.plan);
         }
         let mailbox = &self.mailboxes[turn % self.mailboxes.len()];
         let (answer, told) = oneshot::channel();
@@ -118,7 +119,7 @@ impl Crew {
         tokio::join!(
             watch::listen(shared, &self.worker),
             watch::look_after_the_silent(shared, self.span),
-            watch::upkeep(shared),
+            watch::upkeep(shared, self.span),
             halt_after_drain(shared),
         );
     }

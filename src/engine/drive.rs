@@ -91,7 +91,7 @@ impl Drive {
         let _ = self.rest().await;
     }
 
-    async fn go(&mut self, stored: &StoredPlan) -> Result<(), Over> {
+    async fn go(&mut self, stored: &Arc<StoredPlan>) -> Result<(), Over> {
         let now = clock::now();
         let circumstances = Circumstances {
             now,

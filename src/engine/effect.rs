@@ -2,11 +2,12 @@
 //!
 //! All of it stands under the step's hard timeout, and that lies below the lease; what is cut off is *unknown*.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Shared;
+use super::{Shared, together};
 use crate::connectors::{Attempt, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
 use crate::plan::{Call, Step, Values};
@@ -15,6 +16,8 @@ use crate::store::{Opened, StoredPlan};
 
 pub(super) struct Effect<'a> {
     shared: &'a Shared,
+    stored: &'a Arc<StoredPlan>,
+    number: StepNumber,
     step: &'a Step,
     aim: Aim,
     attempt: Attempt,
@@ -24,7 +27,7 @@ impl<'a> Effect<'a> {
     pub(super) fn new(
         shared: &'a Shared,
         opened: &Opened,
-        stored: &'a StoredPlan,
+        stored: &'a Arc<StoredPlan>,
         state: &State,
         number: StepNumber,
         aim: Aim,
@@ -46,6 +49,8 @@ impl<'a> Effect<'a> {
         };
         Some(Effect {
             shared,
+            stored,
+            number,
             step,
             aim,
             attempt,
@@ -95,8 +100,36 @@ impl<'a> Effect<'a> {
         if !self.attempt.gate.is_open_for(self.attempt.timeout) {
             return Verdict::Stopped;
         }
-        let verdict = connector.run(call, &self.attempt).await;
+        let verdict = if connector.batches(call) {
+            let step = together::Step {
+                plan: self.stored.id,
+                number: self.number,
+                aim: self.aim,
+            };
+            let (systems, limits) = (&self.shared.parts.systems, &self.shared.limits);
+            self.shared
+                .together
+                .run(systems, limits, self.stored, step, self.attempt.clone())
+                .await
+        } else {
+            connector.run(call, &self.attempt).await
+        };
         self.verified(verdict).await
+    }
+
+    /// Whether attempts at this step are carried out in groups, which take their own permits.
+    pub(super) fn in_groups(shared: &Shared, step: &Step, aim: Aim) -> bool {
+        let call = match aim {
+            Aim::Do => Some(&step.call),
+            Aim::Undo => step.undo.as_ref(),
+        };
+        call.is_some_and(|call| {
+            shared
+                .parts
+                .systems
+                .connector(&step.on, call)
+                .is_ok_and(|connector| connector.batches(call))
+        })
     }
 
     /// What became of an attempt whose outcome is unknown. Only looks.

@@ -1,7 +1,7 @@
 //! The engine: carries open deletions to their ends.
 //!
 //! Reading order: [`crew`] is one worker with its lanes, [`lane`] writes in groups, [`drive`] moves one deletion,
-//! [`effect`] lets a connector act, [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
+//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
 //! those whose worker fell silent.
 
 mod act;
@@ -15,9 +15,10 @@ mod lane_batch;
 mod limits;
 mod record;
 mod settings;
+mod together;
 mod watch;
 
-pub use book::PlanBook;
+pub use book::{PlanBook, fits};
 pub use settings::Settings;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::store::{Admission, Candidate, Outgoing, Store, Wake};
 use crate::telemetry::Instruments;
 use crew::Crew;
 use limits::Limits;
+use together::Together;
 
 /// What the engine is made of; it owns none of it alone.
 #[derive(Clone)]
@@ -55,6 +57,7 @@ pub(crate) struct Shared {
     parts: Parts,
     settings: Arc<Settings>,
     limits: Arc<Limits>,
+    together: Arc<Together>,
     /// One permit a deletion in flight.
     permits: Arc<Semaphore>,
     stopper: Stopper,
@@ -76,6 +79,7 @@ impl Engine {
             parts,
             settings: Arc::new(settings),
             limits,
+            together: Arc::default(),
             permits,
             stopper,
         };
@@ -91,9 +95,8 @@ impl Engine {
     pub fn admissions(&self) -> Admissions {
         Admissions {
             crew: self.crew.subscribe(),
-            permits: self.shared.permits.clone(),
+            shared: self.shared.clone(),
             turn: Arc::default(),
-            stopper: self.shared.stopper.clone(),
         }
     }
 
@@ -132,9 +135,8 @@ impl Engine {
 #[derive(Clone)]
 pub struct Admissions {
     crew: channel::Receiver<Option<Arc<Crew>>>,
-    permits: Arc<Semaphore>,
+    shared: Shared,
     turn: Arc<AtomicUsize>,
-    stopper: Stopper,
 }
 
 /// Nothing is known of any request of the batch; it must not be acknowledged.
@@ -145,11 +147,11 @@ pub struct NotAdmitted;
 impl Admissions {
     pub async fn admit(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Admission>, NotAdmitted> {
         let crew = tokio::select! {
-            () = self.stopper.halted() => return Err(NotAdmitted),
+            () = self.shared.stopper.halted() => return Err(NotAdmitted),
             crew = self.crew.wait_for(Option::is_some) => crew.map_err(|_| NotAdmitted)?.clone(),
         };
         let crew = crew.ok_or(NotAdmitted)?;
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        crew.admit(turn, candidates, &self.permits).await
+        crew.admit(turn, candidates, &self.shared).await
     }
 }

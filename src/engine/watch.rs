@@ -69,13 +69,13 @@ pub(super) async fn look_after_the_silent(shared: &Shared, span: Duration) {
     }
 }
 
-pub(super) async fn upkeep(shared: &Shared) {
+pub(super) async fn upkeep(shared: &Shared, lease: Duration) {
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         every.tick().await;
         let store = &shared.parts.store;
         let _ = store.ensure_partitions().await;
-        if let Err(error) = shared.parts.book.learn(store, &shared.parts.systems).await {
+        if let Err(error) = shared.parts.book.learn(store, &shared.parts.systems, lease).await {
             tracing::debug!(error = %telemetry::chain(&error), "could not look for new plans");
         }
         if let Ok((open, oldest)) = store.open_now().await {

@@ -19,7 +19,7 @@ use crate::decide::{self, Known};
 use crate::deletion::{DeletionId, Rejection, RequestId, SignalKind, TurnedAway};
 use crate::engine::{Admissions, PlanBook};
 use crate::stopper::Stopper;
-use crate::store::{Admission, Candidate, Store, StoreError};
+use crate::store::{Admission, Candidate, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
 use read::{Read, Received, read, turned_away};
 
@@ -75,6 +75,8 @@ pub struct Intake {
     pub admissions: Admissions,
     pub instruments: Instruments,
     pub stopper: Stopper,
+    /// Pokes the relay's sweep: rejections and announcements do not pass through its memory.
+    pub outbox_wake: Wake,
 }
 
 /// Nothing was decided about the batch.
@@ -173,6 +175,7 @@ impl Intake {
         }
         if !rejections.is_empty() {
             self.store.reject(now, &rejections).await?;
+            self.outbox_wake.poke();
             for rejected in &rejections {
                 self.instruments.request_rejected(rejected.rejection.reason);
             }

@@ -66,6 +66,7 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
+    key_days: i32,
 }
 
 impl Store {
@@ -87,7 +88,11 @@ impl Store {
             .max_connections(settings.pool_max)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options.clone());
-        Ok(Store { pool, options })
+        Ok(Store {
+            pool,
+            options,
+            key_days: i32::from(settings.key_days),
+        })
     }
 
     /// Brings the tables up to this release. Harmless to repeat and to race.
@@ -147,7 +152,8 @@ impl Store {
     }
 
     pub async fn ensure_partitions(&self) -> Result<(), StoreError> {
-        sqlx::query("select sexton.ensure_partitions()")
+        sqlx::query("/* ensure_partitions */ select sexton.ensure_partitions($1)")
+            .bind(self.key_days)
             .execute(&self.pool)
             .await
             .map_err(StoreError::doing("making the partitions of the months to come"))?;

@@ -17,6 +17,8 @@ pub struct Settings {
     /// How long a silent worker keeps its lanes.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    /// How many days a key is remembered: within them the same key is the same request.
+    pub key_days: u16,
     /// Any statement of ours that takes longer is cut off by the server; below the lease, so that a stalled writer
     /// lets go of its locks before anybody takes over.
     #[serde(with = "humantime_serde")]
@@ -30,6 +32,7 @@ impl Default for Settings {
             pool_max: 8,
             lanes: 2,
             lease: Duration::from_secs(30),
+            key_days: 7,
             statement_timeout: Duration::from_secs(10),
         }
     }
@@ -47,6 +50,12 @@ impl Settings {
         }
         if !(1..=64).contains(&self.lanes) {
             return Err(format!("store.lanes: found {}; wanted 1 to 64", self.lanes));
+        }
+        if !(1..=365).contains(&self.key_days) {
+            return Err(format!(
+                "store.key_days: found {}; wanted 1 to 365",
+                self.key_days
+            ));
         }
         if self.pool_max < 2 {
             return Err(format!(

@@ -52,12 +52,13 @@ impl Spool {
         })
     }
 
-    pub(super) fn row(&mut self, json: String) -> io::Result<()> {
+    pub(super) fn row(&mut self, mut json: String) -> io::Result<()> {
         // Inside JSON texts a line break is escaped; a bare one is white space of a `json` column, and would break the
         // one-line-a-row form.
-        let line = json.into_bytes().into_iter();
-        self.lot
-            .extend(line.map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+        if json.contains(['\n', '\r']) {
+            json = json.replace(['\n', '\r'], " ");
+        }
+        self.lot.extend_from_slice(json.as_bytes());
         self.lot.push(b'\n');
         if self.lot.len() >= LOT_BYTES {
             self.flush()

@@ -3,6 +3,7 @@
 //! The invariant: an object is either there as a whole or not at all (a rename, or the end of an upload), and what has
 //! been written to a folder is on the disk before anybody is told.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path as FilePath;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use zstd::stream::write::Decoder;
 
-use super::spool::{Content, Spooled, Tally, hex};
+use super::spool::{Content, Tally, hex};
 use crate::connectors::{ArchiveSettings, S3Settings, WrongSystem};
 use crate::deletion::Verdict;
 use crate::plan::SystemName;
@@ -82,7 +83,7 @@ impl ArchiveStore {
             .map_err(|_| Verdict::failed("the archive's path is not one that an object store takes"))
     }
 
-    pub(super) async fn write(&self, object: &Path, spooled: &mut Spooled) -> Result<(), Verdict> {
+    pub(super) async fn write(&self, object: &Path, spooled: &mut File) -> Result<(), Verdict> {
         let mut part = next_part(spooled)?;
         if part.len() < PART_BYTES {
             let put = self.store.put(object, PutPayload::from(part)).await;
@@ -139,10 +140,11 @@ impl ArchiveStore {
         }))
     }
 
-    /// Can it be asked at all?
+    /// Can it be asked at all? By listing, since a bucket that is not there answers a look at one object like an object
+    /// that is not there.
     pub(in crate::connectors) async fn check(&self) -> Result<(), String> {
-        match self.store.head(&Path::from(".sexton-ready")).await {
-            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+        match self.store.list(None).try_next().await {
+            Ok(_) => Ok(()),
             Err(error) => Err(verdict_of(&error).why().unwrap_or("not ready").to_owned()),
         }
     }
@@ -177,9 +179,9 @@ fn bucket(settings: &S3Settings) -> Result<Box<dyn ObjectStore>, Error> {
     })
 }
 
-fn next_part(spooled: &mut Spooled) -> Result<Vec<u8>, Verdict> {
+fn next_part(spooled: &mut File) -> Result<Vec<u8>, Verdict> {
     let mut part = Vec::with_capacity(PART_BYTES);
-    (&mut spooled.file)
+    spooled
         .take(PART_BYTES as u64)
         .read_to_end(&mut part)
         .map_err(|error| Verdict::again(format!("the spooled rows cannot be read ({:?})", error.kind())))?;

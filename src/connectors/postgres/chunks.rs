@@ -2,7 +2,11 @@
 //!
 //! Every chunk is a transaction of its own: progress is durable in the target itself, and locks are held briefly.
 //! After its share of the time, or when the gate shuts, the attempt says *pending, look again at once*, so that other
-//! deletions get their turn; a restart goes on where the rows are. It is done only after a full pass found none.
+//! deletions get their turn; a restart goes on where the rows are.
+//!
+//! It is done only after a pass found none, and that has to be true: a chunk of an attempt that was cut off may still
+//! be running, and whoever waits for its locks would find zero rows of *its* chunk, with many left behind them. So a
+//! pass sees the rows as of one moment, and meeting such a chunk is an error that says "again".
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -88,7 +92,7 @@ async fn chunk(
 ) -> Result<u64, Verdict> {
     let mut rows = 0;
     let run = async {
-        let mut work = database.begin(Mode::Write, deadline).await?;
+        let mut work = database.begin(Mode::WriteAsOfNow, deadline).await?;
         let bound = match work.bind(sql, values).await {
             Ok(bound) => bound,
             Err(verdict) => {

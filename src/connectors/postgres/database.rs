@@ -41,9 +41,11 @@ pub(in crate::connectors) struct Work {
     settled: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(in crate::connectors) enum Mode {
     Write,
+    /// As of one moment: rows that somebody else removes meanwhile are an error (40001), not zero rows.
+    WriteAsOfNow,
     /// A read that writes is refused by the server, whatever its text says.
     ReadOnly,
 }
@@ -96,10 +98,14 @@ impl Database {
         let statement = millis(server.min(self.statement_timeout));
         let lock = millis(server.min(self.lock_timeout));
         let idle = millis(server.min(self.idle_in_transaction_timeout));
-        let read_only = if mode == Mode::ReadOnly { " read only" } else { "" };
+        let how = match mode {
+            Mode::Write => "",
+            Mode::WriteAsOfNow => " isolation level repeatable read",
+            Mode::ReadOnly => " read only",
+        };
         // One round trip for all of it.
         let begin = format!(
-            "begin{read_only}; set local statement_timeout = {statement}; set local lock_timeout = {lock}; \
+            "begin{how}; set local statement_timeout = {statement}; set local lock_timeout = {lock}; \
              set local idle_in_transaction_session_timeout = {idle}"
         );
         let begun = async {

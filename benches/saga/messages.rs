@@ -1,0 +1,169 @@
+//! Both ends of the queues: what is laid in before a run, and the counting of what comes out.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::try_join_all;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use sexton::broker::{Broker, BrokerSettings, EVENTS_EXCHANGE, REQUESTS_EXCHANGE, REQUESTS_QUEUE};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Fail;
+
+const QUEUE: &str = "bench.outcomes";
+/// Written in one go before their confirms are waited for.
+const PRELOAD_BATCH: usize = 2_000;
+/// The reader must never be what the run waits for.
+const READ_AHEAD: u16 = 5_000;
+const READ_BATCH: usize = 500;
+/// No outcome for this long: nothing more will come.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at whether the queue has begun to drain; against seconds of a run that is nothing.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+pub(super) struct Outcomes {
+    channel: Channel,
+    consumer: Consumer,
+    // Ends with this struct, and its consumer with it.
+    _connection: Connection,
+}
+
+impl Outcomes {
+    /// Declares the topology and binds a queue for the outcomes: an event that nobody hears is published twice.
+    pub(super) async fn listen(amqp_url: &str) -> Result<Self, Fail> {
+        let settings = BrokerSettings {
+            url: amqp_url.into(),
+            ..BrokerSettings::default()
+        };
+        Broker::open(settings, CancellationToken::new()).await?;
+        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let mut arguments = FieldTable::default();
+        // As somebody would have it who relies on outcomes: its confirm means that it is on the disk.
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let durable = QueueDeclareOptions {
+            durable: true,
+            ..QueueDeclareOptions::default()
+        };
+        channel.queue_declare(QUEUE.into(), durable, arguments).await?;
+        channel
+            .queue_bind(
+                QUEUE.into(),
+                EVENTS_EXCHANGE.into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        channel.basic_qos(READ_AHEAD, BasicQosOptions::default()).await?;
+        let consumer = channel
+            .basic_consume(
+                QUEUE.into(),
+                "bench".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Outcomes {
+            channel,
+            consumer,
+            _connection: connection,
+        })
+    }
+
+    /// Returns when so many distinct outcomes have come, with the moment of the last.
+    pub(super) async fn count(&mut self, wanted: usize) -> Result<Instant, Fail> {
+        let mut seen: HashSet<String> = HashSet::with_capacity(wanted);
+        let mut unacknowledged = 0;
+        while seen.len() < wanted {
+            let next = tokio::time::timeout(SILENCE_MAX, self.consumer.next()).await;
+            let Ok(Some(delivery)) = next else {
+                return Err(format!("{} of {wanted} outcomes came, then none", seen.len()).into());
+            };
+            let delivery = delivery?;
+            if !delivery.routing_key.as_str().ends_with(".completed") {
+                return Err(format!("an outcome is {}; wanted only completed", delivery.routing_key).into());
+            }
+            let id = delivery.properties.message_id().as_ref();
+            seen.insert(id.map(ToString::to_string).ok_or("an outcome without an id")?);
+            unacknowledged += 1;
+            if unacknowledged == READ_BATCH || seen.len() == wanted {
+                let all = BasicAckOptions { multiple: true };
+                self.channel.basic_ack(delivery.delivery_tag, all).await?;
+                unacknowledged = 0;
+            }
+        }
+        Ok(Instant::now())
+    }
+}
+
+/// Requests with random keys and ids, so that the indexes see what they see in life. All are confirmed on return.
+pub(super) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail> {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let bodies: Vec<String> = (0..requests).map(|_| body()).collect();
+    for part in bodies.chunks(PRELOAD_BATCH) {
+        let publishes = part.iter().map(|body| async {
+            channel
+                .basic_publish(
+                    REQUESTS_EXCHANGE.into(),
+                    "bench".into(),
+                    BasicPublishOptions::default(),
+                    body.as_bytes(),
+                    BasicProperties::default()
+                        .with_delivery_mode(2)
+                        .with_content_type("application/json".into()),
+                )
+                .await?
+                .await
+        });
+        let confirms = try_join_all(publishes).await?;
+        if !confirms
+            .iter()
+            .all(|confirm| matches!(confirm, Confirmation::Ack(None)))
+        {
+            return Err("the broker did not take every request".into());
+        }
+    }
+    connection.close(200, "done".into()).await?;
+    Ok(())
+}
+
+fn body() -> String {
+    let (key, id) = (random(), random());
+    format!(r#"{{"target":{{"type":"bench.noop","id":"{id}"}},"tenant":"bench","key":"{key}"}}"#)
+}
+
+fn random() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
+}
+
+/// Waits for the moment at which the requests' queue begins to drain: from there on a rival's clock runs.
+pub(super) async fn drain_begins(amqp_url: &str, requests: usize) -> Result<Instant, Fail> {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut ticks = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        ticks.tick().await;
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel
+            .queue_declare(REQUESTS_QUEUE.into(), passive, FieldTable::default())
+            .await?;
+        if usize::try_from(queue.message_count())? < requests {
+            let began = Instant::now();
+            connection.close(200, "done".into()).await?;
+            return Ok(began);
+        }
+    }
+}

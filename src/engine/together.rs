@@ -1,0 +1,143 @@
+//! The same step of many deletions, carried out together where the connector can do that more cheaply.
+//!
+//! One line for each step of each plan: what arrives while one group is under way is the next group. Nothing waits
+//! for company. A line takes one permit of its system for a group, not one for each deletion.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::limits::{Limits, Now};
+use crate::connectors::{Attempt, Systems};
+use crate::deletion::{Aim, StepNumber, Verdict};
+use crate::plan::Call;
+use crate::store::StoredPlan;
+
+/// Attempts of one group: enough that a commit shared by them no longer counts, few enough that they end together
+/// well within a step's timeout.
+const GROUP_MAX: usize = 100;
+/// Waiting attempts of one line; the engine never has more deletions than this in flight on a line by much.
+const LINE_MAX: usize = 1_000;
+
+#[derive(Default)]
+pub(super) struct Together {
+    lines: Mutex<HashMap<Step, mpsc::Sender<Waiting>>>,
+}
+
+/// Which step of which version of a plan.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Step {
+    pub plan: i32,
+    pub number: StepNumber,
+    pub aim: Aim,
+}
+
+struct Waiting {
+    attempt: Attempt,
+    answer: oneshot::Sender<Verdict>,
+}
+
+impl Together {
+    pub(super) async fn run(
+        &self,
+        systems: &Arc<Systems>,
+        limits: &Arc<Limits>,
+        stored: &Arc<StoredPlan>,
+        step: Step,
+        attempt: Attempt,
+    ) -> Verdict {
+        let line = self.line(systems, limits, stored, step);
+        let (answer, said) = oneshot::channel();
+        if line.send(Waiting { attempt, answer }).await.is_err() {
+            return Verdict::Stopped;
+        }
+        // A group that panicked answers nothing; whether it acted is not known.
+        said.await
+            .unwrap_or_else(|_| Verdict::unknown("the group this attempt was in gave no answer"))
+    }
+
+    fn line(
+        &self,
+        systems: &Arc<Systems>,
+        limits: &Arc<Limits>,
+        stored: &Arc<StoredPlan>,
+        step: Step,
+    ) -> mpsc::Sender<Waiting> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        match lines.get(&step) {
+            Some(line) if !line.is_closed() => line.clone(),
+            _ => {
+                let (sender, waiting) = mpsc::channel(LINE_MAX);
+                let line = Line {
+                    systems: systems.clone(),
+                    limits: limits.clone(),
+                    stored: stored.clone(),
+                    step,
+                };
+                tokio::spawn(line.work(waiting));
+                lines.insert(step, sender.clone());
+                sender
+            }
+        }
+    }
+}
+
+struct Line {
+    systems: Arc<Systems>,
+    limits: Arc<Limits>,
+    stored: Arc<StoredPlan>,
+    step: Step,
+}
+
+impl Line {
+    async fn work(self, mut waiting: mpsc::Receiver<Waiting>) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+            // Whoever gave up waiting is not acted for.
+            group.retain(|one| !one.answer.is_closed());
+            let (attempts, answers): (Vec<Attempt>, Vec<oneshot::Sender<Verdict>>) =
+                group.drain(..).map(|one| (one.attempt, one.answer)).unzip();
+            for (verdict, answer) in self.act(&attempts).await.into_iter().zip(answers) {
+                let _ = answer.send(verdict);
+            }
+        }
+    }
+
+    async fn act(&self, attempts: &[Attempt]) -> Vec<Verdict> {
+        let all = |verdict: Verdict| vec![verdict; attempts.len()];
+        let Some((on, call)) = self.call() else {
+            return all(Verdict::done());
+        };
+        let connector = match self.systems.connector(on, call) {
+            Ok(connector) => connector,
+            Err(verdict) => return all(verdict),
+        };
+        let permit = match self.limits.of(on) {
+            None => None,
+            Some(limit) => match limit.in_turn().await {
+                Now::Granted(permit) => Some(permit),
+                Now::Later(left) => return all(Verdict::Throttled { retry_after: left }),
+                Now::Busy => return all(Verdict::Stopped),
+            },
+        };
+        let verdicts = connector.run_many(call, attempts).await;
+        if let Some(permit) = &permit {
+            verdicts.iter().for_each(|verdict| permit.said(verdict));
+        }
+        verdicts
+    }
+
+    fn call(&self) -> Option<(&crate::plan::SystemName, &Call)> {
+        let step = self
+            .stored
+            .plan
+            .steps
+            .get(usize::from(self.step.number).checked_sub(1)?)?;
+        let call = match self.step.aim {
+            Aim::Do => Some(&step.call),
+            Aim::Undo => step.undo.as_ref(),
+        };
+        call.map(|call| (&step.on, call))
+    }
+}

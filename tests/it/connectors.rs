@@ -1,0 +1,17 @@
+//! Connectors on real parts: a foreign Postgres, the demonstration cloud, a folder as an object store.
+//!
+//! The harness holds every connector to the same promises, row by row of one table; the other files hold what is
+//! special to each.
+
+#[path = "../../examples/cloud/main.rs"]
+#[allow(dead_code, reason = "its main belongs to the example")]
+mod cloud;
+
+mod archive;
+mod chunks;
+mod harness;
+mod http;
+mod place;
+mod postgres;
+mod proxy;
+mod reads;
