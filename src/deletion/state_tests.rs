@@ -92,7 +92,7 @@ fn an_ended_deletion_takes_nothing_more() {
 #[test]
 fn an_adopted_plan_lifts_the_parking_and_looks_anew_only_where_nothing_has_begun() {
     let looked = Entry::Looked {
-        facts: Some(crate::plan::Values::new()),
+        facts: Some(Values::new()),
         known: false,
     };
     let parked = Entry::Parked {
