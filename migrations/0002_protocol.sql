@@ -184,6 +184,87 @@ begin
     from taken t;
 end $$;
 
+-- Takes one parked deletion that nobody has, for an operator's own lane: the same fence, the same tenure, no plan
+-- asked for, since nothing is carried out. An open intent is never taken this way; its hard timeout must pass first.
+create function sexton.claim_one(
+    p_lane bigint,
+    p_epoch integer,
+    p_id uuid
+) returns table (
+    said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
+    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+begin
+    perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
+            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint;
+        return;
+    end if;
+    return query
+    with taken as (
+        update sexton.open_deletions d
+        set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
+        where d.id = p_id and d.lane is null and d.parked is not null and d.effect_ms is null
+        returning d.*
+    )
+    select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
+    from taken t;
+end $$;
+
+-- Moves a deletion that this lane has to another version of its plan: the guarded write of one record, and in the same
+-- transaction the plan's number and the audit. Afterwards nobody has it, and it is due.
+create function sexton.adopt_plan(
+    p_lane bigint,
+    p_epoch integer,
+    p_generation bigint,
+    p_id uuid,
+    p_tenure integer,
+    p_seq integer,
+    p_entries text,
+    p_plan integer,
+    p_event uuid,
+    p_at timestamptz,
+    p_by text,
+    p_reason text
+) returns table (said text, number bigint)
+language plpgsql
+as $$
+declare
+    v_said text;
+    v_number bigint;
+    v_from integer;
+begin
+    select w.said, w.number into v_said, v_number
+    from sexton.write_records(
+        p_lane, p_epoch, p_generation, array[p_id], array[p_tenure], array[p_seq], array[p_entries], array[now()],
+        array[null::integer], array[false], array[null::text], array[null::text], array['{}'], array['resumed'],
+        array[p_event], p_at) w
+    where w.said <> 'more_events';
+    if not found then
+        return query select 'lost'::text, 0::bigint;
+        return;
+    elsif v_said <> 'applied' then
+        return query select v_said, v_number;
+        return;
+    end if;
+    select d.plan into v_from from sexton.open_deletions d where d.id = p_id;
+    update sexton.open_deletions d set plan = p_plan where d.id = p_id;
+    -- Nobody publishes this one from memory.
+    update sexton.outbox o set taken_until = now() where o.id = p_event;
+    insert into sexton.audit (said_by, action, deletion_id, detail)
+    select p_by, 'adopt', p_id, jsonb_strip_nulls(jsonb_build_object(
+        'reason', p_reason,
+        'from', (select hash from sexton.plans where id = v_from),
+        'to', (select hash from sexton.plans where id = p_plan)));
+    perform pg_notify('sexton_wake', '');
+    return query select 'applied'::text, 0::bigint;
+end $$;
+
 -- Hands back what a lane has, with nothing to record: it is waiting for somebody's word, or has not begun. Refused
 -- like an intent when somebody has signalled, or their word would wait until the deletion falls due.
 create function sexton.release(
