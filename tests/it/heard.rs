@@ -90,7 +90,7 @@ impl Heard {
         });
         match waited.await {
             Ok(found) => found,
-            Err(_) => panic!("{what}: not heard within {:?}; heard {:#?}", self.all()),
+            Err(_) => panic!("{what}: not heard in time; heard {:#?}", self.all()),
         }
     }
 
