@@ -62,7 +62,7 @@ pub fn admit<'a>(
     if request.action == Action::Delete
         && let Err((field, detail)) = plan.check_params(&request.params)
     {
-        return turned_away(RejectionReason::WrongShape, &format!("/params/{field}"), detail);
+        return turned_away(RejectionReason::WrongShape, &field, detail);
     }
     let from_plan = plan.deadline.as_ref().map(|deadline| now + deadline.after);
     let deadline = match (request.deadline, from_plan) {

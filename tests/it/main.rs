@@ -5,14 +5,28 @@
 )]
 
 mod amqp_wire;
+mod heard;
+mod house;
+mod template;
+mod workers;
 mod world;
 
+mod admission;
 mod asyncapi;
 mod broker;
+mod cli;
+mod cli_away;
 mod connectors;
 mod contract;
+mod crashes;
+mod guards;
+mod help;
+mod outages;
 mod plan_errors;
 mod plan_rules;
 mod plans;
+mod secrets;
 mod services;
+mod takeover;
 mod telemetry;
+mod trouble;

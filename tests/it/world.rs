@@ -7,8 +7,10 @@ use sexton::services::{Options, Services, ServicesError, Urls};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::template;
+
 pub(crate) struct World {
-    /// Empty until [`World::migrate`].
+    /// With Sexton's tables, and nothing in them.
     pub(crate) database_url: String,
     pub(crate) amqp_url: String,
     /// The servers as a whole, for more databases and vhosts (a platform's, say).
@@ -18,23 +20,21 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let urls = shared_urls().await;
-        let name = format!("t_{}", Uuid::now_v7().simple());
-        let (database_url, amqp_url) =
-            tokio::try_join!(urls.create_database(&name), urls.create_vhost(&name))
-                .expect("a place of one's own");
-        let world = Self {
-            database_url,
-            amqp_url,
-            urls,
-            name,
-        };
-        world.migrate().await;
-        world
+        Self::in_servers(shared_urls().await).await
     }
 
-    /// Sexton's tables. The store's own function goes here, and nowhere else in the tests.
-    async fn migrate(&self) {}
+    /// In servers of the test's own, which it may stop and start.
+    pub(crate) async fn in_servers(urls: Urls) -> Self {
+        let name = format!("t_{}", Uuid::now_v7().simple());
+        let (database_url, vhost) =
+            tokio::join!(template::database_like_it(&urls, &name), urls.create_vhost(&name));
+        Self {
+            database_url,
+            amqp_url: vhost.expect("a vhost of one's own"),
+            urls,
+            name,
+        }
+    }
 
     /// Another database beside Sexton's, as the systems have that it deletes from. Goes with this world.
     pub(crate) async fn another_database(&self, suffix: &str) -> String {

@@ -1,0 +1,95 @@
+//! Workers: in this process, to be looked into; or in one of their own, to be stopped, killed and told to crash.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sexton::app::{self, AppError, Role};
+use sexton::settings::{Part, Settings};
+use sexton::stopper::Stopper;
+use sexton::telemetry::Instruments;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::house::patience;
+
+pub(crate) struct Inside {
+    stopper: Stopper,
+    running: JoinHandle<Result<(), AppError>>,
+}
+
+impl Inside {
+    pub(crate) fn start(settings: &Path) -> Self {
+        let settings = Settings::load(&[settings.to_owned()], Part::ALL).expect("usable settings");
+        let stopper = Stopper::new();
+        let stop = stopper.clone();
+        let running =
+            tokio::spawn(async move { app::run(settings, &Role::ALL, Instruments::new(), stop).await });
+        Self { stopper, running }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stopper.drain();
+        tokio::time::timeout(patience(), self.running)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic")
+            .expect("it ran");
+    }
+}
+
+pub(crate) struct Outside {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Outside {
+    pub(crate) fn start(settings: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
+        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
+            .args(["run", "--config"])
+            .arg(settings)
+            .current_dir(folder)
+            .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("the sexton binary");
+        Self { child, log }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Waits for its end, on a thread where waiting is allowed.
+    pub(crate) async fn ended(mut self) -> (ExitStatus, String) {
+        let status = tokio::time::timeout(patience(), async {
+            let mut every = tokio::time::interval(std::time::Duration::from_millis(10));
+            loop {
+                every.tick().await;
+                if let Some(status) = self.child.try_wait().expect("a child") {
+                    return status;
+                }
+            }
+        })
+        .await;
+        let log = self.log();
+        (status.unwrap_or_else(|_| panic!("it does not end:\n{log}")), log)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("its log")
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        // One that has ended already is fine; one that is stopped dies of this all the same.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
