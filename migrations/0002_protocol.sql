@@ -31,6 +31,13 @@ as $$
 declare
     v_generation bigint;
     v_written uuid[];
+    v_announced uuid[];
+    v_words text[];
+    v_details text[];
+    v_event_ids uuid[];
+    v_ending uuid[];
+    v_results text[];
+    v_end_details text[];
     v_ended uuid[];
     v_events bigint;
 begin
@@ -46,8 +53,9 @@ begin
     end if;
 
     with input as (
-        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked)
-            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked)
+        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
+                             p_detail, p_announce, p_events)
+            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, detail, announce, event)
     ), written as (
         update sexton.open_deletions d
         set seq = d.seq + 1,
@@ -60,41 +68,49 @@ begin
             parked = i.parked
         from input i
         where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure and d.seq = i.seq
-        returning d.id, d.seq, d.tenure, i.entries
+        returning d.id, d.seq, d.tenure, i.entries, i.result, i.detail, i.announce, i.event
     ), journaled as (
         insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
         select w.id, w.seq, w.tenure, p_lane, w.entries::jsonb from written w
     )
-    select array_agg(w.id) into v_written from written w;
+    -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the input
+    -- again, each would compare every id with every other.
+    select array_agg(w.id),
+           array_agg(w.id) filter (where w.announce is not null),
+           array_agg(w.announce) filter (where w.announce is not null),
+           array_agg(w.detail) filter (where w.announce is not null),
+           array_agg(w.event) filter (where w.announce is not null),
+           array_agg(w.id) filter (where w.result is not null),
+           array_agg(w.result) filter (where w.result is not null),
+           array_agg(w.detail) filter (where w.result is not null)
+    into v_written, v_announced, v_words, v_details, v_event_ids, v_ending, v_results, v_end_details
+    from written w;
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
-    if exists (select from unnest(p_announce) a where a is not null) then
+    if v_announced is not null then
         insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, at, taken_until)
         select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
                'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb, p_at,
                -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
                case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
-        from unnest(v_written) w
-        join unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event) on i.id = w
-        join sexton.open_deletions d on d.id = w
+        from unnest(v_announced, v_words, v_details, v_event_ids) as i (id, announce, detail, event)
+        join sexton.open_deletions d on d.id = i.id
         cross join lateral (
             select d.request_id
             union all
             select j.request_id from sexton.joined j where j.deletion_id = d.id
-        ) r
-        where i.announce is not null;
+        ) r;
         get diagnostics v_events = row_count;
-        if v_events > (select count(*) from unnest(v_written) w
-                       join unnest(p_ids, p_announce) as i (id, announce) on i.id = w and i.announce is not null) then
+        if v_events > cardinality(v_announced) then
             return query select 'more_events'::text, null::uuid, v_events;
         end if;
     end if;
 
-    if exists (select from unnest(p_result) a where a is not null) then
+    if v_ending is not null then
         with ended as (
             delete from sexton.open_deletions d
-            using unnest(p_ids, p_result, p_detail) as i (id, result, detail)
-            where d.id = i.id and i.result is not null and d.id = any (v_written)
+            using unnest(v_ending, v_results, v_end_details) as i (id, result, detail)
+            where d.id = i.id
             returning d.*, i.result, i.detail
         ), moved as (
             insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
@@ -166,6 +182,87 @@ begin
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
            t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
     from taken t;
+end $$;
+
+-- Takes one parked deletion that nobody has, for an operator's own lane: the same fence, the same tenure, no plan
+-- asked for, since nothing is carried out. An open intent is never taken this way; its hard timeout must pass first.
+create function sexton.claim_one(
+    p_lane bigint,
+    p_epoch integer,
+    p_id uuid
+) returns table (
+    said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
+    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+begin
+    perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
+            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint;
+        return;
+    end if;
+    return query
+    with taken as (
+        update sexton.open_deletions d
+        set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
+        where d.id = p_id and d.lane is null and d.parked is not null and d.effect_ms is null
+        returning d.*
+    )
+    select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
+    from taken t;
+end $$;
+
+-- Moves a deletion that this lane has to another version of its plan: the guarded write of one record, and in the same
+-- transaction the plan's number and the audit. Afterwards nobody has it, and it is due.
+create function sexton.adopt_plan(
+    p_lane bigint,
+    p_epoch integer,
+    p_generation bigint,
+    p_id uuid,
+    p_tenure integer,
+    p_seq integer,
+    p_entries text,
+    p_plan integer,
+    p_event uuid,
+    p_at timestamptz,
+    p_by text,
+    p_reason text
+) returns table (said text, number bigint)
+language plpgsql
+as $$
+declare
+    v_said text;
+    v_number bigint;
+    v_from integer;
+begin
+    select w.said, w.number into v_said, v_number
+    from sexton.write_records(
+        p_lane, p_epoch, p_generation, array[p_id], array[p_tenure], array[p_seq], array[p_entries], array[now()],
+        array[null::integer], array[false], array[null::text], array[null::text], array['{}'], array['resumed'],
+        array[p_event], p_at) w
+    where w.said <> 'more_events';
+    if not found then
+        return query select 'lost'::text, 0::bigint;
+        return;
+    elsif v_said <> 'applied' then
+        return query select v_said, v_number;
+        return;
+    end if;
+    select d.plan into v_from from sexton.open_deletions d where d.id = p_id;
+    update sexton.open_deletions d set plan = p_plan where d.id = p_id;
+    -- Nobody publishes this one from memory.
+    update sexton.outbox o set taken_until = now() where o.id = p_event;
+    insert into sexton.audit (said_by, action, deletion_id, detail)
+    select p_by, 'adopt', p_id, jsonb_strip_nulls(jsonb_build_object(
+        'reason', p_reason,
+        'from', (select hash from sexton.plans where id = v_from),
+        'to', (select hash from sexton.plans where id = p_plan)));
+    perform pg_notify('sexton_wake', '');
+    return query select 'applied'::text, 0::bigint;
 end $$;
 
 -- Hands back what a lane has, with nothing to record: it is waiting for somebody's word, or has not begun. Refused

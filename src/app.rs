@@ -3,6 +3,8 @@
 //! The order of the start: what can be wrong without any server first, then the servers, then the work. The order of
 //! the stop: the door in, the work, the door out; so that nothing taken in is left without its outcome.
 
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ const TAP_MAX: usize = 20_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlansSettings {
-    /// The folder whose `*.toml` are the plans in force for new requests.
+    /// The folder whose `*.toml` are the plans in force for new requests; relative to the settings file.
     pub folder: PathBuf,
 }
 
@@ -102,7 +104,7 @@ impl AppError {
     }
 }
 
-/// The systems of the settings; paths in them start at the working folder.
+/// The systems of the settings, whose paths know by now where they start.
 pub fn systems(settings: &Settings) -> Result<Systems, AppError> {
     Systems::build(&settings.systems, Path::new(".")).map_err(|source| AppError::System { source })
 }
@@ -184,12 +186,17 @@ pub async fn run(
     let broker = Broker::open(settings.broker.clone(), broker_stop.clone())
         .await
         .map_err(|source| AppError::Broker { source })?;
+    watched::broker(&instruments, &broker.tally());
     tracing::info!(
         plans = plans.len(),
         systems = systems.kinds().len(),
         "ready to begin"
     );
 
+    instruments.expect(
+        systems.kinds().keys().map(|name| name.0.as_str()),
+        &watched::TRANSACTIONS,
+    );
     let readiness = Readiness::default();
     let (tap, memory) = mpsc::channel(TAP_MAX);
     let (wake, outbox_wake) = (Wake::default(), Wake::default());

@@ -22,6 +22,7 @@ pub mod store;
 
 // Floor 3: work.
 pub mod engine;
+pub mod operator;
 
 // Floor 4: doors.
 pub mod cli;

@@ -116,13 +116,39 @@ impl Settings {
             let config = sources::merge(files, environment, typed)?;
             let origins = Origins::of(&config.cache);
             match config.try_deserialize::<Settings>() {
-                Ok(settings) => return Ok(Settings { origins, ..settings }),
+                Ok(settings) => {
+                    let mut settings = Settings { origins, ..settings };
+                    settings.anchor_paths(files);
+                    return Ok(settings);
+                }
                 Err(error) => {
                     first_error.get_or_insert_with(|| wording::sentence(&error, &origins));
                 }
             }
         }
         Err(SettingsError(first_error.unwrap_or_default()))
+    }
+
+    /// A relative path in a file starts at that file's folder, so that a file means the same from wherever it is
+    /// read. One from the environment, or a default, starts at the working folder.
+    fn anchor_paths(&mut self, files: &[&Path]) {
+        let mut paths = vec![("plans.folder".to_owned(), &mut self.plans.folder)];
+        for (name, system) in &mut self.systems {
+            paths.extend(
+                system
+                    .paths_mut()
+                    .map(|(key, path)| (format!("systems.{}.{key}", name.0), path)),
+            );
+        }
+        for (key, path) in paths {
+            let said_in = self.origins.find(&key);
+            let file = files
+                .iter()
+                .find(|file| said_in == Some(&file.display().to_string()));
+            if let Some(folder) = file.and_then(|file| file.parent()) {
+                *path = folder.join(&path);
+            }
+        }
     }
 
     pub fn check(&self, parts: &[Part]) -> Result<(), SettingsError> {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,7 @@ use axum::routing::{get, put};
 use clap::Parser;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use time::format_description::well_known::Rfc3339;
 use tokio::net::TcpListener;
 
 mod cut;
@@ -73,6 +75,8 @@ struct Machine {
     account: &'static str,
     terminating: bool,
     terminated: bool,
+    /// RFC 3339.
+    terminated_at: Option<String>,
     terminations: u64,
     /// DELETE and GET requests for it, by method.
     asked: BTreeMap<&'static str, u64>,
@@ -84,6 +88,8 @@ struct Cloud {
     machines: Mutex<BTreeMap<String, Machine>>,
     /// Idempotency keys whose answer was "accepted".
     accepted: Mutex<BTreeSet<String>>,
+    /// DELETE and GET requests for machines that never were.
+    strangers: AtomicU64,
 }
 
 type Shared = Arc<Cloud>;
@@ -103,6 +109,7 @@ pub(crate) async fn serve(listener: TcpListener, options: Options) -> io::Result
         options,
         machines: Mutex::default(),
         accepted: Mutex::default(),
+        strangers: AtomicU64::new(0),
     });
     let app = Router::new()
         .route("/whoami", get(whoami))
@@ -215,13 +222,18 @@ async fn stats(State(cloud): State<Shared>) -> Answer {
             let of = json!({
                 "terminations": machine.terminations,
                 "terminated": machine.terminated,
+                "terminated_at": machine.terminated_at,
                 "asked": machine.asked,
                 "keys": machine.keys.len(),
             });
             (id, of)
         })
         .collect();
-    answer(StatusCode::OK, &json!({ "machines": each }))
+    let strangers = cloud.strangers.load(Ordering::Relaxed);
+    answer(
+        StatusCode::OK,
+        &json!({ "machines": each, "strangers": strangers }),
+    )
 }
 
 impl Cloud {
@@ -277,6 +289,7 @@ impl Cloud {
                 tokio::time::sleep(Duration::from_millis(cloud.options.terminate_ms)).await;
                 if let Some(machine) = cloud.machines().get_mut(&id) {
                     machine.terminated = true;
+                    machine.terminated_at = sexton::clock::now().format(&Rfc3339).ok();
                 }
             });
         }
@@ -287,7 +300,11 @@ impl Cloud {
     fn fault(&self, method: &'static str, id: &str) -> Option<Fault> {
         let number = {
             let mut machines = self.machines();
-            let asked = machines.get_mut(id)?.asked.entry(method).or_default();
+            let Some(machine) = machines.get_mut(id) else {
+                self.strangers.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
+            let asked = machine.asked.entry(method).or_default();
             *asked += 1;
             *asked
         };

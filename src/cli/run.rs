@@ -52,6 +52,6 @@ pub(super) async fn migrate(settings: Settings) -> Result<ExitCode, CliError> {
     let store = Store::new(&settings.store).map_err(failed)?;
     store.migrate().await.map_err(failed)?;
     store.ensure_partitions().await.map_err(failed)?;
-    println!("the tables are those of this release");
+    super::print::line("the tables are those of this release");
     Ok(ExitCode::SUCCESS)
 }

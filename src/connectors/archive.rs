@@ -138,7 +138,7 @@ impl Connector for ArchiveConnector {
 
     fn probe<'a>(&'a self, call: &'a Call, _attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
         let verdict = match call {
-            Call::Archive { .. } => Verdict::again("archiving the same rows again makes the same object"),
+            Call::Archive { .. } => Verdict::not_yet("archiving the same rows again makes the same object"),
             other => misplaced("an archive's source", other),
         };
         Box::pin(async move { verdict })

@@ -218,10 +218,10 @@ impl Connector for HttpConnector {
                 Err(verdict) => return verdict,
             };
             let Some(look) = &call.look else {
-                return Verdict::again("the call may not have taken effect; the service knows repeats");
+                return Verdict::not_yet("the call may not have taken effect; the service knows repeats");
             };
             match self.look(call, look, attempt, attempt.deadline()).await {
-                Ok(Seen::Standing) => Verdict::again("it stands as if its deletion had not been asked for"),
+                Ok(Seen::Standing) => Verdict::not_yet("it stands as if its deletion had not been asked for"),
                 // Looking failed, so what became of the attempt is as unknown as before: "again" would mean that
                 // repeating is right.
                 Ok(Seen::Said(Verdict::Again { why, .. })) | Err(Verdict::Again { why, .. }) => {
@@ -285,6 +285,7 @@ fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Ver
             not_before => Verdict::Again {
                 why: said,
                 not_before,
+                in_order: false,
             },
         },
         Some(Meaning::Refused) => Verdict::refused(said),

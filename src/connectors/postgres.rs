@@ -81,7 +81,7 @@ impl Connector for PostgresConnector {
                 "look at the row, then skip or retry the step; a `verify` in the plan would answer this by itself",
             ),
             Call::Sql { .. } | Call::Chunks { .. } => {
-                Verdict::again("the statement may not have taken effect; repeating it is harmless")
+                Verdict::not_yet("the statement may not have taken effect; repeating it is harmless")
             }
             other => misplaced("postgres", other),
         };
@@ -113,7 +113,7 @@ impl Connector for PostgresConnector {
 fn of_rows(rows: u64, none: ZeroRows) -> Verdict {
     match (rows, none) {
         (0, ZeroRows::AlreadyGone) => Verdict::AlreadyGone,
-        (0, ZeroRows::Again) => Verdict::again("the statement changed no row yet"),
+        (0, ZeroRows::Again) => Verdict::not_yet("the statement changed no row yet"),
         (0, ZeroRows::Refused) => Verdict::refused("the statement's guard let no row through"),
         (rows, _) => Verdict::Done {
             proof: Some(json!({ "rows": rows })),

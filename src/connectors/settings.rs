@@ -74,7 +74,7 @@ pub struct PostgresSettings {
 pub struct HttpSettings {
     /// The service's base address; the profile's paths are appended to it.
     pub url: String,
-    /// The file of its service profile.
+    /// The file of its service profile; a relative path starts at the folder of the settings file.
     pub profile: PathBuf,
     /// How to show who we are.
     #[serde(default)]
@@ -114,7 +114,7 @@ pub struct Auth {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveSettings {
-    /// A folder of this machine (or a mounted one); either this or `s3`.
+    /// A folder of this machine (or a mounted one), relative to the settings file; either this or `s3`.
     pub folder: Option<PathBuf>,
     /// A bucket; either this or `folder`.
     pub s3: Option<S3Settings>,
@@ -170,6 +170,16 @@ impl SystemSettings {
             SystemSettings::Http(of) => of.breaker_pause,
             SystemSettings::Archive(of) => of.breaker_pause,
         }
+    }
+
+    /// The paths of this section by key; whoever read the settings knows where they start.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
+        let path = match self {
+            SystemSettings::Postgres(_) => None,
+            SystemSettings::Http(of) => Some(("profile", &mut of.profile)),
+            SystemSettings::Archive(of) => of.folder.as_mut().map(|folder| ("folder", folder)),
+        };
+        path.into_iter()
     }
 
     /// Everything that can be said without opening anything.

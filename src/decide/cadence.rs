@@ -77,6 +77,7 @@ mod tests {
         let asked = Verdict::Again {
             why: String::new(),
             not_before: Some(Duration::from_secs(30)),
+            in_order: false,
         };
         assert_eq!(delay(&asked, 1, 0.5), Duration::from_secs(30));
         assert!(

@@ -11,3 +11,9 @@ pub use admission::{Admitted, Known, Place, SlotView, admit, place};
 
 mod cadence;
 pub use cadence::due;
+
+mod why;
+pub use why::{HeldBy, Row, Why, why};
+mod parking;
+mod story;
+pub use story::tell;

@@ -120,7 +120,7 @@ fn take_in(signal: Signal, plan: &Plan, state: &State) -> Move {
 }
 
 /// The pivot's intent was granted and is not proven to have had no effect; from there on there is no way back.
-fn past_pivot(plan: &Plan, state: &State) -> bool {
+pub(super) fn past_pivot(plan: &Plan, state: &State) -> bool {
     state
         .tracks
         .iter()

@@ -84,6 +84,14 @@ pub enum Entry {
     },
 }
 
+/// One record as it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    pub seq: i32,
+    pub at: OffsetDateTime,
+    pub entries: Vec<Entry>,
+}
+
 impl Entry {
     pub fn word(&self) -> &'static str {
         match self {

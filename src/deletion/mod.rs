@@ -28,7 +28,9 @@ mod verdict;
 pub use verdict::{Verdict, WHY_MAX_CHARS};
 
 mod journal;
-pub use journal::{Aim, CompletedResult, End, Entry, Orphan, ParkReason, SignalKind, StepNumber, Turn};
+pub use journal::{
+    Aim, CompletedResult, End, Entry, Orphan, ParkReason, Recorded, SignalKind, StepNumber, Turn,
+};
 
 mod state;
 pub use state::{Facts, Phase, Settled, State, Track, TransitionError};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{Key, Target, TraceContext};
+use super::{Key, Target, Tenant, TraceContext};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -83,14 +83,9 @@ impl Request {
         half_sha256(&[canonical.to_string().as_bytes()])
     }
 
-    /// The key scoped by its tenant, at the size at which an index likes it.
+    /// The key scoped by its tenant.
     pub fn key_digest(&self) -> Option<[u8; 16]> {
-        let key = self.key.as_ref()?;
-        Some(half_sha256(&[
-            self.target.tenant.as_str().as_bytes(),
-            b"\0",
-            key.as_str().as_bytes(),
-        ]))
+        Some(self.key.as_ref()?.digest(&self.target.tenant))
     }
 
     /// Equal action and params: such a request may fold into an open deletion of the same target.
@@ -100,6 +95,13 @@ impl Request {
             b"\0",
             sorted(&self.params).to_string().as_bytes(),
         ])
+    }
+}
+
+impl Key {
+    /// What the key memory is looked up by: scoped by tenant, at the size at which an index likes it.
+    pub fn digest(&self, tenant: &Tenant) -> [u8; 16] {
+        half_sha256(&[tenant.as_str().as_bytes(), b"\0", self.as_str().as_bytes()])
     }
 }
 

@@ -72,6 +72,12 @@ pub struct Track {
     pub handle: Option<Value>,
 }
 
+impl Track {
+    pub fn has_begun(&self) -> bool {
+        self.attempt > 0 || self.settled.is_some()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
     Done,
@@ -183,6 +189,13 @@ impl State {
                 let wanted = usize::from(*steps) + 1;
                 self.tracks.resize(wanted, Track::default());
                 self.undos.resize(wanted, Track::default());
+                if !self.has_begun() {
+                    // Nothing rests on the old facts yet: the new plan's own lookup says what the target is.
+                    self.facts = None;
+                    self.tracks[0] = Track::default();
+                }
+                // Whoever gives it a new plan wants it to go on.
+                self.heed(SignalKind::Retry);
                 Ok(())
             }
             (Phase::Forward | Phase::Unwinding(_), Entry::Ended { end }) => {
@@ -192,6 +205,11 @@ impl State {
             }
             _ => Err(self.mismatch(entry)),
         }
+    }
+
+    /// Whether any step of the plan was as much as skipped; the lookup does not count.
+    pub fn has_begun(&self) -> bool {
+        self.tracks.iter().skip(1).any(Track::has_begun)
     }
 
     pub fn track(&self, step: usize, aim: Aim) -> Option<&Track> {

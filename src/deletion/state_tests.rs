@@ -88,3 +88,37 @@ fn an_ended_deletion_takes_nothing_more() {
         assert!(state.apply(&entry).is_err(), "{entry:?}");
     }
 }
+
+#[test]
+fn an_adopted_plan_lifts_the_parking_and_looks_anew_only_where_nothing_has_begun() {
+    let looked = Entry::Looked {
+        facts: Some(Values::new()),
+        known: false,
+    };
+    let parked = Entry::Parked {
+        reason: ParkReason::Failed {
+            step: 1,
+            aim: Aim::Do,
+            why: "x".into(),
+        },
+    };
+    let adopted = Entry::Adopted {
+        plan: crate::deletion::PlanHash("ab".into()),
+        steps: 3,
+    };
+    let early = State::replay(2, &[looked.clone(), parked.clone(), adopted.clone()]).expect("a plain run");
+    assert_eq!((early.facts, early.parked, early.tracks.len()), (None, None, 4));
+    let run = [
+        looked,
+        intent(1, 1),
+        verdict(1, 1, Verdict::failed("x")),
+        parked,
+        adopted,
+    ];
+    let late = State::replay(2, &run).expect("a plain run");
+    assert!(late.facts.is_some() && late.parked.is_none());
+    assert_eq!(
+        (late.tracks[1].attempt, late.tracks[1].spent, &late.tracks[1].last),
+        (1, 0, &None)
+    );
+}

@@ -26,6 +26,9 @@ pub enum Verdict {
         why: String,
         #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
         not_before: Option<Duration>,
+        /// Nobody's trouble: the other side is well, and what is waited for has not come yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        in_order: bool,
     },
     /// The other side asked for patience; spends no attempt.
     Throttled {
@@ -60,6 +63,16 @@ impl Verdict {
         Verdict::Again {
             why: cut(why.into()),
             not_before: None,
+            in_order: false,
+        }
+    }
+
+    /// As [`Verdict::again`], where nothing has failed: a breaker must not count it.
+    pub fn not_yet(why: impl Into<String>) -> Self {
+        Verdict::Again {
+            why: cut(why.into()),
+            not_before: None,
+            in_order: true,
         }
     }
 
@@ -150,6 +163,7 @@ impl Verdict {
             | Verdict::AlreadyGone
             | Verdict::Pending { .. }
             | Verdict::Refused { .. } => Some(false),
+            Verdict::Again { in_order: true, .. } => None,
             Verdict::Again { .. } | Verdict::Unknown { .. } => Some(true),
             _ => None,
         }
@@ -212,6 +226,8 @@ mod tests {
             Verdict::refused("x"),
             Verdict::Stopped,
         ];
+        let waits = serde_json::to_value(Verdict::not_yet("x")).expect("plain data");
+        assert_eq!(serde_json::from_value(waits).ok(), Some(Verdict::not_yet("x")));
         for (verdict, word) in all.iter().zip(Verdict::WORDS) {
             assert_eq!(verdict.word(), word);
             assert!(!(verdict.is_final() && verdict.spends_attempt()), "{word}");

@@ -138,7 +138,7 @@ impl<'a> Effect<'a> {
         let looking = async {
             match self.read().await {
                 // What the step would read is gone or not there yet: nothing to ask the other side with, so repeat.
-                Err(Verdict::Again { why, .. }) => return Verdict::again(why),
+                Err(Verdict::Again { why, .. }) => return Verdict::not_yet(why),
                 Err(verdict) => return verdict,
                 Ok(()) => {}
             }
@@ -179,8 +179,8 @@ impl<'a> Effect<'a> {
                 self.attempt.values.extend(row);
                 Ok(())
             }
-            ReadOutcome::NoRow => Err(Verdict::again("the step's read found no row yet")),
-            ReadOutcome::NullIn(column) => Err(Verdict::again(format!("{column} is not known yet"))),
+            ReadOutcome::NoRow => Err(Verdict::not_yet("the step's read found no row yet")),
+            ReadOutcome::NullIn(column) => Err(Verdict::not_yet(format!("{column} is not known yet"))),
             ReadOutcome::Trouble(verdict) => Err(verdict),
         }
     }

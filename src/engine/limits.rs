@@ -198,6 +198,17 @@ mod tests {
         assert!(matches!(limit.try_now(), Now::Later(_)));
     }
 
+    /// After a takeover every open intent is looked after at once, and "repeating it is harmless" is said of all.
+    #[test]
+    fn waiting_for_what_has_not_come_yet_never_opens_the_breaker() {
+        let limit = limit(9, 2, Duration::from_secs(60));
+        for _ in 0..9 {
+            granted(limit.try_now()).said(&Verdict::not_yet("x"));
+        }
+        granted(limit.try_now()).said(&Verdict::again("x"));
+        assert!(matches!(limit.try_now(), Now::Granted(_)));
+    }
+
     #[test]
     fn after_the_pause_one_trial_decides() {
         let limit = limit(9, 1, Duration::ZERO);

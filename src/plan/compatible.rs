@@ -13,6 +13,10 @@ pub enum Incompatible {
     Target { from: String, to: String },
     #[error("the plan wants the param {0} in a way that the request was not checked for")]
     Param(String),
+    #[error(
+        "the plan begins with a lookup, and what has begun did so without one: it would now be looked for in vain"
+    )]
+    Lookup,
     #[error("the plan uses {0}, which the lookup that has run did not ask for")]
     Fact(String),
     #[error("step {number} {name:?} has begun, and the plan has no step {number}")]
@@ -57,6 +61,9 @@ pub fn compatible(from: &Plan, to: &Plan, next: usize) -> Result<(), Incompatibl
     }
     if next == 0 {
         return Ok(());
+    }
+    if from.lookup.is_none() && to.lookup.is_some() && next > 1 {
+        return Err(Incompatible::Lookup);
     }
     facts(from, to)?;
     steps(from, to, next - 1)
@@ -263,5 +270,18 @@ sql = "delete from v where id = :id"
             Err(Incompatible::Fact("size".into()))
         );
         assert_eq!(compatible(&fact, &from, 3), Ok(()));
+    }
+
+    #[test]
+    fn a_lookup_is_not_begun_behind_steps_that_have_begun() {
+        let bare = "target = \"a.b\"\non = \"db\"\nsql = \"delete from v where id = :id\"";
+        let asks = format!("{bare}\n[lookup]\nsql = \"select 1 as one from v where id = :id\"");
+        let plan = |text: &str| parse_plan(text, "plan").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(compatible(&plan(bare), &plan(&asks), 0), Ok(()));
+        assert_eq!(
+            compatible(&plan(bare), &plan(&asks), 2),
+            Err(Incompatible::Lookup)
+        );
+        assert_eq!(compatible(&plan(&asks), &plan(bare), 2), Ok(()));
     }
 }

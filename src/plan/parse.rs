@@ -2,6 +2,47 @@
 //!
 //! The one place where a plan's text is read. What comes out has its shape and keeps the rules of [`super::check`],
 //! so nothing behind it has to ask again.
+//!
+//! All that a plan may say; most plans say little of it:
+//!
+//!     target   = "factory.session"
+//!     on       = "platform"                              # the system of all that names no other
+//!     timeout  = "10s"                                   # of each attempt; a step may have its own
+//!     retry    = { attempts = 20, base = "1s", max = "5m" }
+//!     deadline = { after = "1h", then = "park" }         # or "alert"
+//!     params   = { computer_id = "text?", force = "boolean" }    # text, integer, boolean; `?`: may be left out
+//!
+//!     [lookup]                                           # its one row becomes the facts
+//!     sql  = "select kind, size from sessions where key = :id and organization_id = :tenant"
+//!     none = "absent"                                    # or "already_gone", "refused"
+//!
+//!     [[step]]
+//!     name      = "fence"
+//!     sql       = "update sessions set f = now(), generation = :generation where key = :id and generation < :generation"
+//!     none      = "already_gone"                         # what no changed row means; or "again", "refused"
+//!     undo      = "update sessions set f = null, generation = :generation where key = :id and generation < :generation"
+//!     if_failed = "undo"                                 # or "park", the default; from the pivot on "orphan"
+//!
+//!     [[step]]
+//!     name    = "keep"
+//!     archive = { rows = "select * from sessions where key = :id", to = "{tenant}/{id}/session", store = "archive" }
+//!     undo    = { nothing = true }                       # or { call = "system.call" } for a call
+//!
+//!     [[step]]
+//!     name   = "tear-down"
+//!     pivot  = true                                      # else the first step without undo is
+//!     when   = { kind = ["a", "b"], size = { not = 0 }, computer_id = { present = true } }
+//!     read   = { on = "platform", sql = "select provider_id from sessions where key = :id" }
+//!     call   = "cloud.terminate"
+//!     verify = "select provider_id is null from sessions where key = :id"
+//!
+//!     [[step]]
+//!     name   = "history"
+//!     chunks = { sql = "delete from jobs where ctid = any (array(select ctid from jobs where session = :id limit :chunk))", size = 1000 }
+//!
+//!     [[step]]
+//!     name    = "rest"
+//!     nothing = true
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -249,5 +290,65 @@ fn give_kinds(steps: &mut [(Step, bool)]) {
             _ if index < pivot => StepKind::Compensable,
             _ => StepKind::Retriable,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Call, IfFailed, Is, LookupNone};
+    use super::*;
+
+    fn written_above() -> String {
+        let lines = include_str!("parse.rs").lines();
+        let sample = lines.filter_map(|line| line.strip_prefix("//!     "));
+        sample.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn all_that_a_plan_may_say_is_read_as_it_is_written_above() {
+        let plan = parse_plan(&written_above(), "above.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
+        use StepKind::{Compensable, Pivot, Retriable};
+        assert_eq!(kinds, [Compensable, Compensable, Pivot, Retriable, Retriable]);
+        assert_eq!(plan.pivot(), 2);
+        assert_eq!(
+            plan.lookup.as_ref().map(|lookup| lookup.none),
+            Some(LookupNone::Absent)
+        );
+        assert_eq!(
+            plan.params.get("computer_id").map(|param| param.required),
+            Some(false)
+        );
+        assert_eq!(plan.params.get("force").map(|param| param.required), Some(true));
+        assert_eq!(plan.steps[0].if_failed, IfFailed::Undo);
+        assert_eq!(plan.steps[1].undo, Some(Call::Nothing));
+        let down = &plan.steps[2];
+        assert_eq!(down.on.0, "cloud");
+        assert_eq!(
+            down.verify.as_ref().map(|verify| verify.on.0.as_str()),
+            Some("platform")
+        );
+        let when = down.when.as_ref().expect("it has one");
+        assert_eq!(when.all.len(), 3);
+        assert!(
+            when.all
+                .iter()
+                .any(|test| test.name == "size" && test.is == Is::Not(0.into()))
+        );
+        let systems: Vec<&str> = plan.systems().into_iter().map(|name| name.0.as_str()).collect();
+        assert_eq!(systems, ["archive", "cloud", "platform"]);
+    }
+
+    #[test]
+    fn a_plan_that_says_nothing_turns_at_its_first_step_without_undo() {
+        let plan = written_above()
+            .replace("pivot  = true", "")
+            .replace("undo    =", "# undo =");
+        let plan = parse_plan(&plan, "above.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!((plan.pivot(), plan.steps[1].kind), (1, StepKind::Pivot));
+        let all = written_above();
+        let until = all.find("[[step]]\nname   = \"tear-down\"").expect("it is there");
+        let plan = parse_plan(&all[..until], "above.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(plan.pivot(), plan.steps.len());
     }
 }

@@ -9,8 +9,10 @@ use std::process::{ExitCode, ExitStatus};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::server::recorded;
 use super::{Options, Services, ServicesError, Urls};
+
+/// Under which the watchdog knows what is run.
+const COMMAND: &str = "command";
 
 /// Without a command: shows where the servers are and waits for Ctrl-C or SIGTERM. With one: see [`run_with`].
 pub async fn dev(options: Options, command: &[OsString]) -> Result<ExitCode, ServicesError> {
@@ -38,10 +40,7 @@ pub async fn run_with(options: Options, command: &[OsString]) -> Result<ExitCode
         asked = stop.asked() => return Ok(by_signal(asked.as_raw())),
     };
     let status = attend(&services, command, &mut stop).await;
-    // Its number may soon be another process's.
-    if let Some(file) = services.pid_file("command") {
-        let _ = std::fs::remove_file(file);
-    }
+    services.forget(COMMAND);
     services.stop().await?;
     let status = status?;
     Ok(status.code().map_or_else(
@@ -63,14 +62,7 @@ async fn attend(
         name: name.clone(),
         source,
     };
-    let prepared = match services.pid_file("command") {
-        Some(file) => recorded("TERM", &file, command),
-        None => {
-            let mut plain = std::process::Command::new("/usr/bin/env");
-            plain.args(command);
-            plain
-        }
-    };
+    let prepared = services.companion(COMMAND, "TERM", command);
     let mut child = tokio::process::Command::from(prepared)
         .env("DATABASE_URL", &services.urls.database_url)
         .env("AMQP_URL", &services.urls.amqp_url)

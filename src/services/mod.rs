@@ -2,7 +2,9 @@
 //! the tests. Nothing of them remains: whatever way this process goes, the servers end and their folder is removed.
 //! A server that is given by its URL is used as it is and never stopped.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 mod lair;
 mod postgres;
@@ -142,6 +144,26 @@ impl Services {
     /// Where their data and logs lie; none if both were given.
     pub fn folder(&self) -> Option<&Path> {
         self.lair.as_ref().map(Lair::path)
+    }
+
+    /// A command that ends with these servers, whatever way this process goes. By `name` one runs at a time; whoever
+    /// has waited for its end says so with [`Services::forget`]. With servers that were given it is a plain command.
+    pub fn companion(&self, name: &str, end_signal: &str, command: &[OsString]) -> Command {
+        match self.pid_file(name) {
+            Some(file) => server::recorded(end_signal, &file, command),
+            None => {
+                let mut plain = Command::new("/usr/bin/env");
+                plain.args(command);
+                plain
+            }
+        }
+    }
+
+    /// The companion has ended: its number may soon be another process's.
+    pub fn forget(&self, name: &str) {
+        if let Some(file) = self.pid_file(name) {
+            let _ = std::fs::remove_file(file);
+        }
     }
 
     /// An outage, for tests. The URL stays the same until the next [`Services::start_broker`].

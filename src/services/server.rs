@@ -84,7 +84,7 @@ impl Program<'_> {
     }
 }
 
-/// A command that records itself first; also for what `sexton dev -- COMMAND` runs.
+/// A command that records itself first; also for what ends with the servers.
 pub(super) fn recorded(end_signal: &str, pid_file: &Path, command: &[impl AsRef<OsStr>]) -> Command {
     let mut shell = Command::new("/bin/sh");
     shell

@@ -211,6 +211,36 @@ fn a_system_can_be_completed_and_corrected_from_the_environment() {
 }
 
 #[test]
+fn a_relative_path_starts_at_the_folder_of_the_file_that_says_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("s.toml");
+    let text = "[plans]\nfolder = \"plans\"\n\
+                [systems.cloud]\nkind = \"http\"\nurl = \"http://h\"\nprofile = \"p/cloud.toml\"\n\
+                [systems.kept]\nkind = \"archive\"\nfolder = \"/var/kept\"";
+    std::fs::write(&file, text).expect("a file");
+    let paths = |settings: &mut Settings| {
+        let mut all = vec![settings.plans.folder.clone()];
+        for system in settings.systems.values_mut() {
+            all.extend(system.paths_mut().map(|(_, path)| path.clone()));
+        }
+        all
+    };
+    let mut from_file = Settings::read(&[&file], &BTreeMap::new()).expect("fine");
+    let here = folder.path();
+    assert_eq!(
+        paths(&mut from_file),
+        [here.join("plans"), here.join("p/cloud.toml"), "/var/kept".into()]
+    );
+    let environment = BTreeMap::from([("SEXTON__PLANS__FOLDER".to_owned(), "plans".to_owned())]);
+    let mut said_later = Settings::read(&[&file], &environment).expect("fine");
+    assert_eq!(
+        paths(&mut said_later)[0],
+        Path::new("plans"),
+        "from the environment it starts at the working folder"
+    );
+}
+
+#[test]
 fn a_missing_url_is_asked_for_only_by_what_needs_it() {
     assert!(wrong(&[], &[]).starts_with("store.url: found nothing; wanted postgres://"));
     let settings = Settings::read(&[], &BTreeMap::new()).expect("nothing is wrong yet");
@@ -247,6 +277,9 @@ fn the_sample_names_every_key_and_is_right_as_it_is_and_uncommented() {
     // These have no default; Debug leaves the URLs out.
     shown.telemetry.otlp_endpoint = None;
     shown.systems.clear();
+    // A path in a file starts at the file's folder.
+    let folder = shown.plans.folder.file_name().map(PathBuf::from);
+    shown.plans.folder = folder.expect("a folder");
     shown.origins = Origins::default();
     assert_eq!(
         format!("{shown:?}"),

@@ -90,6 +90,23 @@ impl LaneWriter {
         .fetch_all(&mut self.connection)
         .await
         .map_err(StoreError::doing("claiming what is due"))?;
+        self.with_histories(rows).await
+    }
+
+    /// This one, if it is parked and nobody has it: for an operator's own lane.
+    pub async fn claim_one(&mut self, deletion: DeletionId) -> Result<Option<Claimed>, StoreError> {
+        let rows: Vec<ClaimRow> =
+            sqlx::query_as("/* claim_one */ select * from sexton.claim_one($1, $2, $3)")
+                .bind(self.lane)
+                .bind(FIRST_EPOCH)
+                .bind(deletion.0)
+                .fetch_all(&mut self.connection)
+                .await
+                .map_err(StoreError::doing("claiming one deletion"))?;
+        Ok(self.with_histories(rows).await?.pop())
+    }
+
+    async fn with_histories(&mut self, rows: Vec<ClaimRow>) -> Result<Vec<Claimed>, StoreError> {
         if rows.iter().any(|row| row.said == "lost") {
             return Err(StoreError::Lost);
         }

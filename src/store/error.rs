@@ -8,6 +8,10 @@ pub enum StoreError {
         "the database url is not one that Postgres understands; wanted postgres://user:password@host:port/database"
     )]
     Url { source: sqlx::Error },
+    #[error("cannot connect to Postgres at {at}")]
+    Unreachable { at: String, source: sqlx::Error },
+    #[error("Postgres at {at} did not answer within {wait_s} s")]
+    Silent { at: String, wait_s: u64 },
     #[error("the tables are at migration {found}, this release wants {wanted}; run `sexton migrate` first")]
     NotMigrated { found: i64, wanted: i64 },
     #[error("applying the migrations")]
@@ -62,8 +66,8 @@ impl StoreError {
     /// The connection or the server is in trouble: try again on a new connection. What was sent may have committed.
     pub fn is_passing(&self) -> bool {
         match self {
-            StoreError::Busy { .. } => true,
-            StoreError::Query { source, .. } => match source {
+            StoreError::Busy { .. } | StoreError::Silent { .. } => true,
+            StoreError::Query { source, .. } | StoreError::Unreachable { source, .. } => match source {
                 sqlx::Error::Io(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::WorkerCrashed

@@ -20,6 +20,14 @@ pub use claim::{Claimed, Opened};
 mod signals;
 pub use signals::Said;
 
+mod adopt;
+pub use adopt::Asked;
+
+mod listing;
+pub use listing::{Filter, KeyMeans, Listed, PAGE_MAX_ROWS, RejectedRequest, Wanted, Which};
+mod sheet;
+pub use sheet::{Holder, Place, RequestLine, SaidSignal, Sheet};
+
 mod outbox;
 pub use outbox::{Outgoing, OutgoingBody};
 
@@ -40,9 +48,13 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 
 /// Waiting longer than this for a free connection means that the database is the bottleneck; say so, do not queue.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that has not said hello by then is away; a person who started a command waits for no more.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Due never: only a signal brings such a deletion back. (Postgres' own infinity has no counterpart in our types.)
 pub const NEVER: time::OffsetDateTime = time::macros::datetime!(9999-01-01 0:00 UTC);
@@ -85,8 +97,9 @@ impl Store {
 
     /// Brings the tables up to this release. Harmless to repeat and to race.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.reach().await?;
         MIGRATOR
-            .run(&self.pool)
+            .run(&mut connection)
             .await
             .map_err(|source| StoreError::Migrate { source })
     }
@@ -98,19 +111,23 @@ impl Store {
             .map(|migration| migration.version)
             .max()
             .unwrap_or(0);
+        let mut connection = self.reach().await?;
+        let failed = StoreError::doing("asking which migrations are applied");
         let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut connection)
             .await
-            .map_err(StoreError::doing("asking which migrations are applied"))?;
+            .map_err(&failed)?;
         let found: i64 = match exists {
             true => {
                 sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
-                    .fetch_one(&self.pool)
+                    .fetch_one(&mut connection)
                     .await
-                    .map_err(StoreError::doing("asking which migrations are applied"))?
+                    .map_err(&failed)?
             }
             false => 0,
         };
+        // Nothing hangs on a polite goodbye.
+        let _ = connection.close().await;
         if found == newest {
             Ok(())
         } else {
@@ -118,6 +135,19 @@ impl Store {
                 found,
                 wanted: newest,
             })
+        }
+    }
+
+    /// One connection, or why not, soon: the pool would go on trying in silence.
+    async fn reach(&self) -> Result<PgConnection, StoreError> {
+        let at = || format!("{}:{}", self.options.get_host(), self.options.get_port());
+        match tokio::time::timeout(REACH_TIMEOUT, self.options.connect()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(source)) => Err(StoreError::Unreachable { at: at(), source }),
+            Err(_) => Err(StoreError::Silent {
+                at: at(),
+                wait_s: REACH_TIMEOUT.as_secs(),
+            }),
         }
     }
 

@@ -63,6 +63,27 @@ impl Store {
         Ok((plans, unreadable))
     }
 
+    /// One version by its small number.
+    pub async fn plan(&self, id: i32) -> Result<StoredPlan, StoreError> {
+        let (hash, canonical): (String, String) =
+            sqlx::query_as("/* plan */ select hash, canonical from sexton.plans where id = $1")
+                .bind(id)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(StoreError::doing("reading a stored plan"))?;
+        match crate::plan::from_canonical(&canonical) {
+            Ok(plan) => Ok(StoredPlan {
+                id,
+                hash: PlanHash(hash),
+                plan,
+            }),
+            Err(error) => Err(StoreError::Plan {
+                hash,
+                why: error.to_string(),
+            }),
+        }
+    }
+
     /// Was there ever a plan for this type?
     pub async fn type_is_known(&self, kind: &TargetType) -> Result<bool, StoreError> {
         sqlx::query_scalar(

@@ -22,9 +22,10 @@
 //! | `sexton_outbox_published_total` | | events and rejected requests that the broker has confirmed |
 //! | `sexton_outbox_unsent` | | rows that wait for their confirm |
 //! | `sexton_lanes_lost_total` | | lanes that another worker took over |
-//! | `sexton_broker_reconnects_total` | | times a lost connection to the broker was made anew |
 //! | `sexton_breaker_open` | `system` | 1 while nothing is sent to a system in trouble |
 //! | `sexton_spans_lost_total` | | spans that could not be exported |
+//!
+//! Beside these stand counters that other parts keep for themselves: `app/watched.rs` lists them.
 
 use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -151,10 +152,6 @@ impl Instruments {
 
     pub fn lane_lost(&self) {
         self.0.lanes_lost.inc();
-    }
-
-    pub fn broker_reconnected(&self) {
-        self.0.broker_reconnects.inc();
     }
 
     pub fn breaker(&self, system: &str, is_open: bool) {

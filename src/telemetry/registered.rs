@@ -81,7 +81,6 @@ metrics! {
     outbox_published: Counter = Counter::default(), PLAIN, "Events and rejected requests that the broker confirmed";
     outbox_unsent: Gauge = Gauge::default(), PLAIN, "Rows that wait for their confirm";
     lanes_lost: Counter = Counter::default(), PLAIN, "Lanes that another worker took over";
-    broker_reconnects: Counter = Counter::default(), PLAIN, "Times a lost connection to the broker was made anew";
     breaker_open: Family<System, Gauge> = Family::default(), PLAIN, "1 while nothing is sent to a system in trouble";
     spans_lost: Counter = Counter::default(), PLAIN, "Spans that could not be exported";
 }

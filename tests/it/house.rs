@@ -138,7 +138,7 @@ impl House {
         self.folder.path()
     }
 
-    fn settings_file(&self) -> PathBuf {
+    pub(crate) fn settings_file(&self) -> PathBuf {
         let file = self.folder.path().join("settings.toml");
         std::fs::write(&file, &self.settings).expect("settings");
         file

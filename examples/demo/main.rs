@@ -1,0 +1,144 @@
+//! `make demo`: the main job from end to end, on real servers, with a worker killed in the middle; and then a look at
+//! the world itself, whether everything is as it was promised. Not part of the product.
+//!
+//! The order is the story: fill, publish, kill, wait, count, check, clear away. It ends with 0 only if nothing is off.
+
+mod checks;
+mod draw;
+mod estate;
+mod fill;
+mod ledger;
+mod play;
+mod progress;
+mod requests;
+mod stage;
+mod table;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use sqlx::PgPool;
+use tokio::signal::unix::{SignalKind, signal};
+
+use estate::Estate;
+use stage::Stage;
+
+pub(crate) type Fault = Box<dyn Error + Send + Sync>;
+
+const SCHEMA: &str = include_str!("../../deploy/demo/platform.sql");
+const SETTINGS: &str = include_str!("../../deploy/demo/sexton.toml");
+/// The shell's convention for a process that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+#[derive(Parser)]
+#[command(about = "Deletes computers, kills the worker in the middle, and checks the world afterwards")]
+struct Options {
+    /// What the estate and the cloud's faults follow from.
+    #[arg(long, default_value_t = 20_260)]
+    seed: u64,
+    /// How many computers go.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(30..=5_000))]
+    computers: u32,
+    /// The share of the cloud's answers that go wrong, 0 to 1.
+    #[arg(long, default_value_t = 0.2)]
+    faults: f64,
+    /// Also show why attempts were not the last ones.
+    #[arg(long)]
+    reasons: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    match show(&options).await {
+        Ok(code) => code,
+        Err(fault) => {
+            eprintln!("demo: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn show(options: &Options) -> Result<ExitCode, Fault> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut asked = std::pin::pin!(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
+    let began = Instant::now();
+    println!("Starting Postgres, RabbitMQ and a cloud");
+    let mut stage = tokio::select! {
+        stage = Stage::open() => stage?,
+        () = &mut asked => return Ok(ExitCode::from(INTERRUPTED)),
+    };
+    let ended = tokio::select! {
+        ended = story(options, &mut stage) => Some(ended),
+        () = &mut asked => None,
+    };
+    if matches!(ended, Some(Ok(false))) {
+        println!("\nThe last words of the worker:\n{}", stage.last_words());
+    }
+    stage.close().await?;
+    match ended {
+        Some(Ok(all_well)) => {
+            println!("\n{:.0?} in all, everything stopped and removed", began.elapsed());
+            Ok(if all_well {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
+        }
+        Some(Err(fault)) => Err(fault),
+        None => {
+            println!("\ninterrupted; everything stopped and removed");
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+/// Whether the world is as it was promised.
+async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
+    let (seed, faults) = (options.seed.to_string(), options.faults.to_string());
+    let cloud = ["--seed", &seed, "--faults", &faults, "--terminate-ms", "1200"];
+    stage.furnish(&cloud).await?;
+    stage.settings(SETTINGS)?;
+    stage.migrate().await?;
+
+    let computers = usize::try_from(options.computers)?;
+    let estate = Estate::from_seed(options.seed, computers);
+    let platform = PgPool::connect(&stage.platform_url).await?;
+    let sexton = PgPool::connect(&stage.sexton_url).await?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    fill::platform(&platform, SCHEMA, &estate).await?;
+    fill::cloud(&client, &stage.cloud_url, &estate).await?;
+    println!(
+        "{} computers of {} organizations; {computers} of them are to go",
+        estate.computers.len(),
+        estate.organizations.len(),
+    );
+
+    let played = play::play(stage, &estate, &platform, &sexton).await?;
+    let stopped = stage.stop_worker().await?;
+    table::print(&sexton, &played).await?;
+    if options.reasons {
+        table::reasons(&sexton).await?;
+    }
+    let world = checks::World {
+        stage,
+        estate: &estate,
+        played: &played,
+        platform: &platform,
+        sexton: &sexton,
+        client: &client,
+        stopped,
+    };
+    let all_well = checks::all(&world).await?;
+    platform.close().await;
+    sexton.close().await;
+    Ok(all_well)
+}
