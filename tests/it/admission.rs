@@ -214,18 +214,16 @@ async fn nothing_is_done_before_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
     let house = House::new().await;
+    // It waits after its pivot, not before it.
     let late = THING
-        .replace("shop.thing", "shop.late")
+        .replace("shop.thing\"", "shop.late\"")
+        .replace("where id = :id and ready", "where id = :id")
         .replace("name  = \"finish\"", "name = \"finish\"\nnone = \"again\"")
-        .replace("gone_at is null\"\"\"\n", "gone_at is null and ready\"\"\"\n")
-        .replace("where id = :id and ready\"\nnone", "where id = :id\"\nnone");
-    // The lookup asks the same table as before.
-    house.plan(
-        "late",
-        &late
-            .replace("from shop.lates", "from shop.things")
-            .replace("update shop.lates", "update shop.things"),
-    );
+        .replace(
+            "and gone_at is null\"\"\"\n",
+            "and gone_at is null and ready\"\"\"\n",
+        );
+    house.plan("late", &late);
     house.things(&["early", "late"]).await;
     house.sql("update shop.things set ready = false").await;
     let worker = house.worker();

@@ -351,7 +351,7 @@ pub(crate) const THING: &str = r#"
 target  = "shop.thing"
 on      = "shop"
 timeout = "1s"
-retry   = { attempts = 100, base = "20ms", max = "100ms" }
+retry   = { attempts = 100, base = "20ms", max = "1s" }
 
 [params]
 depth = "text?"

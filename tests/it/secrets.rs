@@ -99,7 +99,8 @@ async fn invariant_12_no_secret_and_no_personal_content_leaves_the_process() {
             })
             .await;
     }
-    assert_eq!(house.heard.end("k-a").await.detail("result"), Some("deleted"));
+    let completed = house.heard.kind("completed", "k-a").await;
+    assert_eq!(completed.detail("result"), Some("deleted"));
     for key in ["k-r", "k-v", "k-c"] {
         house.heard.kind("parked", key).await;
     }
