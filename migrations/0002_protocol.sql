@@ -67,7 +67,9 @@ begin
             unwinding = i.unwinding,
             parked = i.parked
         from input i
-        where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure and d.seq = i.seq
+        where d.id = i.id and d.tenure = i.tenure and d.seq = i.seq
+          -- Not `=`, which the index of lanes could serve: the planner then compares all of the lane with all of the input.
+          and d.lane is not distinct from p_lane and d.epoch is not distinct from p_epoch
         returning d.id, d.seq, d.tenure, i.entries, i.result, i.detail, i.announce, i.event
     ), journaled as (
         insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
@@ -290,7 +292,9 @@ begin
     set lane = null, epoch = null, due_at = greatest(i.due, now()),
         starts = case when i.fault then d.starts else 0 end
     from unnest(p_ids, p_tenures, p_due, p_fault) as i (id, tenure, due, fault)
-    where d.id = i.id and d.lane = p_lane and d.epoch = p_epoch and d.tenure = i.tenure;
+    -- As in `write_records`: by the primary key, never by the index of lanes.
+    where d.id = i.id and d.tenure = i.tenure
+      and d.lane is not distinct from p_lane and d.epoch is not distinct from p_epoch;
     return query select 'applied'::text, 0::bigint;
 end $$;
 
