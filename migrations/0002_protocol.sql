@@ -62,7 +62,8 @@ begin
             starts = 0,
             lane = case when i.due is null then d.lane end,
             epoch = case when i.due is null then d.epoch end,
-            due_at = coalesce(greatest(i.due, now()), d.due_at),
+            -- Unchanged while the lane keeps it, so that the update stays on its page (HOT) and touches no index.
+            due_at = case when i.due is null then d.due_at else greatest(i.due, now()) end,
             effect_ms = i.effect_ms,
             unwinding = i.unwinding,
             parked = i.parked
