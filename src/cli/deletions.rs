@@ -30,8 +30,12 @@ pub(super) enum Deletions {
     /// requests, signals and journal.
     Show(ShowArgs),
     /// Let a parked deletion go on with fresh attempts; a waiting one goes on now
+    ///
+    /// Heard before anything else is begun; audited.
     Retry(SayArgs),
     /// Have a deletion undone and ended, unless it has passed its point of no return
+    ///
+    /// What was done is undone in reverse. Heard before anything else is begun; its outcome tells who was first; audited.
     Cancel(SayArgs),
 }
 
@@ -40,6 +44,7 @@ pub(super) struct ListArgs {
     /// Which of them
     #[arg(long, value_enum, default_value = "open")]
     state: WhichArg,
+    /// To whom the targets belong
     #[arg(long)]
     tenant: Option<String>,
     /// The targets' type
@@ -67,7 +72,9 @@ enum WhichArg {
     Parked,
     /// Open, not parked, and in nobody's hands
     Waiting,
+    /// Those that have ended, while they are remembered
     Ended,
+    /// Open or ended
     All,
 }
 

@@ -37,6 +37,24 @@ fn every_plan_under_deploy_is_right_and_named_after_its_target() {
     }
 }
 
+/// What is shown is what is shipped: the demonstration's plan may be less patient, and nothing else.
+#[test]
+fn the_plan_of_the_demonstration_is_the_one_that_is_shipped() {
+    let steps = |text: &str| -> Vec<String> {
+        text.lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .filter(|line| !line.starts_with("timeout =") && !line.starts_with("retry ="))
+            .collect()
+    };
+    let shown = include_str!("../../deploy/demo/plans/factory.computer.toml");
+    parse_plan_for(shown, "factory.computer.toml", &systems()).expect("a plan");
+    assert_eq!(
+        steps(shown),
+        steps(include_str!("../../deploy/plans/factory.computer.toml"))
+    );
+}
+
 #[test]
 fn the_plan_of_a_computer_reads_like_a_list() {
     let text = include_str!("../../deploy/plans/factory.computer.toml");
