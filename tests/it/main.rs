@@ -7,6 +7,7 @@
 mod amqp_wire;
 mod heard;
 mod house;
+mod shop;
 mod template;
 mod workers;
 mod world;
@@ -25,6 +26,7 @@ mod outages;
 mod plan_errors;
 mod plan_rules;
 mod plans;
+mod rejections;
 mod secrets;
 mod services;
 mod takeover;
