@@ -16,6 +16,7 @@ mod asyncapi;
 mod broker;
 mod cli;
 mod cli_away;
+mod cli_repair;
 mod connectors;
 mod contract;
 mod crashes;
