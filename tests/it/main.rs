@@ -17,6 +17,7 @@ mod asyncapi;
 mod broker;
 mod cli;
 mod cli_away;
+mod cli_repair;
 mod connectors;
 mod contract;
 mod crashes;
