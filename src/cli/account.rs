@@ -29,8 +29,12 @@ pub(super) fn tell(account: &Account) {
                 fact("unblock", unblock.clone());
             }
             why.also.iter().for_each(|also| fact("also", also.clone()));
-            let can = if why.can_cancel { "yes" } else { "no longer" };
-            fact("can be cancelled", can.to_owned());
+            let can = if why.can_cancel {
+                "possible"
+            } else {
+                "no longer possible"
+            };
+            fact("cancel", can.to_owned());
         }
     }
     fact("admitted", print::placed(account.admitted_at, now));

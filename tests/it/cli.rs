@@ -240,7 +240,7 @@ async fn a_parked_deletion_says_why_and_goes_on_when_it_is_retried() {
     for part in [
         "state     parked\n",
         "unblock   ",
-        "can be cancelled no longer",
+        "cancel    no longer possible\n",
         "key k-a",
         "Journal:\n",
         "parked: step 4",
