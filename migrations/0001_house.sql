@@ -1,7 +1,8 @@
 -- Sexton's own tables. The flow reads from the top: plans, who works, requests, deletions, journal, what goes out.
 -- Names and their meaning are those of ARCHITECTURE.md; every column that is not plain has a line.
 
-create schema sexton;
+-- It stands already: the list of applied migrations is kept in it.
+create schema if not exists sexton;
 
 -- ── Plans ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

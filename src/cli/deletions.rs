@@ -6,15 +6,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::account::tell;
 use super::{By, CliError, print};
 use crate::app;
 use crate::deletion::{DeletionId, Key, Target, TargetId, TargetType, Tenant};
-use crate::operator::{Account, Operator};
+use crate::operator::Operator;
 use crate::settings::{Part, Settings};
 use crate::store::{Filter, Listed, PAGE_MAX_ROWS, Wanted, Which};
-
-/// The latest entries of a journal tell how it stands; `--json` has all of them.
-const JOURNAL_SHOWN_MAX: usize = 60;
 
 #[derive(Subcommand)]
 pub(super) enum Deletions {
@@ -30,8 +28,12 @@ pub(super) enum Deletions {
     /// requests, signals and journal.
     Show(ShowArgs),
     /// Let a parked deletion go on with fresh attempts; a waiting one goes on now
+    ///
+    /// Heard before anything else is begun; audited.
     Retry(SayArgs),
     /// Have a deletion undone and ended, unless it has passed its point of no return
+    ///
+    /// What was done is undone in reverse. Heard before anything else is begun; its outcome tells who was first; audited.
     Cancel(SayArgs),
 }
 
@@ -40,6 +42,7 @@ pub(super) struct ListArgs {
     /// Which of them
     #[arg(long, value_enum, default_value = "open")]
     state: WhichArg,
+    /// To whom the targets belong
     #[arg(long)]
     tenant: Option<String>,
     /// The targets' type
@@ -67,7 +70,9 @@ enum WhichArg {
     Parked,
     /// Open, not parked, and in nobody's hands
     Waiting,
+    /// Those that have ended, while they are remembered
     Ended,
+    /// Open or ended
     All,
 }
 
@@ -273,100 +278,6 @@ fn wanted(args: &ShowArgs) -> Result<(Wanted, String), CliError> {
 
 fn wrong(option: &'static str) -> impl Fn(crate::deletion::BadName) -> CliError {
     move |bad| CliError::Usage(format!("{option}: found {bad}"))
-}
-
-/// The whole account, most important first.
-fn tell(account: &Account) {
-    let now = account.read_at;
-    let why = &account.why;
-    let mut text = format!(
-        "Deletion {} of {} {} (tenant {})\n\n",
-        account.id, account.target_type, account.target, account.tenant
-    );
-    let mut fact = |name: &str, said: String| text.push_str(&format!("{name:<9} {said}\n"));
-    match (account.ended_at, &account.result) {
-        (Some(at), Some(result)) => fact("ended", format!("{result}, {}", print::placed(at, now))),
-        _ => {
-            fact("state", account.state.to_owned());
-            fact("why", why.because.clone());
-            fact("since", print::placed(why.since, now));
-            let at = why
-                .next_at
-                .map_or(String::new(), |at| format!(", {}", print::placed(at, now)));
-            fact("next", format!("{}{at}", why.next));
-            if let Some(unblock) = &why.unblock {
-                fact("unblock", unblock.clone());
-            }
-            why.also.iter().for_each(|also| fact("also", also.clone()));
-            let can = if why.can_cancel { "yes" } else { "no longer" };
-            fact("can be cancelled", can.to_owned());
-        }
-    }
-    fact("admitted", print::placed(account.admitted_at, now));
-    if let Some(deadline) = account.deadline {
-        fact("deadline", print::placed(deadline, now));
-    }
-    fact("plan", account.plan.short().to_owned());
-    print::line(&text);
-
-    let steps: Vec<Vec<String>> = account
-        .steps
-        .iter()
-        .map(|step| {
-            let attempts = step.attempts.to_string();
-            vec![
-                step.number.to_string(),
-                step.name.clone(),
-                step.system.clone(),
-                attempts,
-                step.state.to_owned(),
-            ]
-        })
-        .collect();
-    print::table(&["", "STEP", "SYSTEM", "ATTEMPTS", "STATE"], &steps);
-    print::line(&format!("\nRequests ({}):", account.requests_total));
-    for request in &account.requests {
-        let by = request
-            .requested_by
-            .as_ref()
-            .map_or(String::new(), |by| format!(", by {by}"));
-        let key = request
-            .key
-            .as_ref()
-            .map_or(String::new(), |key| format!(", key {key}"));
-        let reason = request
-            .reason
-            .as_ref()
-            .map_or(String::new(), |reason| format!(": {reason}"));
-        let at = print::moment(request.received_at);
-        print::line(&format!(
-            "  {at}  {} {}{key}{by}{reason}",
-            request.action, request.id
-        ));
-    }
-    if !account.signals.is_empty() {
-        print::line("\nSaid to it:");
-    }
-    for signal in &account.signals {
-        let reason = signal
-            .reason
-            .as_ref()
-            .map_or(String::new(), |reason| format!(": {reason}"));
-        print::line(&format!(
-            "  {}  {} by {}{reason}",
-            print::moment(signal.at),
-            signal.kind,
-            signal.by
-        ));
-    }
-    let skipped = account.journal.len().saturating_sub(JOURNAL_SHOWN_MAX);
-    print::line("\nJournal:");
-    if skipped > 0 {
-        print::line(&format!("  … {skipped} earlier entries; --json has them"));
-    }
-    for told in account.journal.iter().skip(skipped) {
-        print::line(&format!("  {}  {}", print::moment(told.at), told.said));
-    }
 }
 
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 //! Whatever goes wrong ends with one clear sentence on stderr and a code that says whose fault it is; what a command
 //! answers goes to stdout, as text for people or, with `--json`, as fields that are only ever added to.
 
+mod account;
 mod deletions;
 mod plan;
 mod print;

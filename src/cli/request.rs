@@ -39,6 +39,7 @@ pub(super) struct RequestArgs {
     /// To whom it belongs
     #[arg(long)]
     tenant: String,
+    /// What is asked for
     #[arg(long, value_enum, default_value = "delete")]
     action: ActionArg,
     /// The request's own name: all requests of one tenant with one key are one. Left out, a fresh one is made
@@ -75,6 +76,7 @@ pub(super) struct RequestArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ActionArg {
+    /// Delete the target
     Delete,
     /// End the open deletion of the target, if its point of no return is not reached
     Cancel,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::begun::Begun;
 use super::{Shared, together};
+use crate::clock::Boottime;
 use crate::connectors::{Attempt, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
 use crate::plan::{Call, Step, Values};
@@ -21,6 +23,7 @@ pub(super) struct Effect<'a> {
     step: &'a Step,
     aim: Aim,
     attempt: Attempt,
+    begun: Begun,
 }
 
 impl<'a> Effect<'a> {
@@ -54,6 +57,7 @@ impl<'a> Effect<'a> {
             step,
             aim,
             attempt,
+            begun: Begun::default(),
         })
     }
 
@@ -78,17 +82,22 @@ impl<'a> Effect<'a> {
 
     /// Carries the step out, or back.
     pub(super) async fn run(mut self) -> Verdict {
-        let timeout = self.step.timeout;
+        let (timeout, begun) = (self.step.timeout, self.begun.clone());
         match tokio::time::timeout(timeout, self.attempt()).await {
             Ok(verdict) => verdict,
+            // A long wait in line, or for a read, is no attempt.
+            Err(_) if begun.give_up() => Verdict::Stopped,
             Err(_) => Verdict::unknown(format!("cut off at its hard timeout of {}", seconds(timeout))),
         }
     }
 
     async fn attempt(&mut self) -> Verdict {
+        let deadline = Boottime::now().plus(self.step.timeout);
         if let Err(verdict) = self.read().await {
             return verdict;
         }
+        // What the read took is gone: the connector's own limits must come before the cut.
+        self.attempt.timeout = deadline.left();
         let Some(call) = self.call() else {
             return Verdict::done();
         };
@@ -109,10 +118,19 @@ impl<'a> Effect<'a> {
             let (systems, limits) = (&self.shared.parts.systems, &self.shared.limits);
             self.shared
                 .together
-                .run(systems, limits, self.stored, step, self.attempt.clone())
+                .run(
+                    systems,
+                    limits,
+                    self.stored,
+                    step,
+                    self.attempt.clone(),
+                    self.begun.clone(),
+                )
                 .await
-        } else {
+        } else if self.begun.begin() {
             connector.run(call, &self.attempt).await
+        } else {
+            Verdict::Stopped
         };
         self.verified(verdict).await
     }
@@ -149,7 +167,16 @@ impl<'a> Effect<'a> {
                 Ok(connector) => connector.probe(call, &self.attempt).await,
                 Err(verdict) => verdict,
             };
-            self.verified(verdict).await
+            match verdict {
+                // The answer could be our own doing as well; what the plan wants to be true tells.
+                Verdict::Blocked { .. } if self.step.verify.is_some() => {
+                    match self.verified(Verdict::done()).await {
+                        done @ Verdict::Done { .. } => done,
+                        _ => verdict,
+                    }
+                }
+                verdict => self.verified(verdict).await,
+            }
         };
         match tokio::time::timeout(timeout, looking).await {
             Ok(verdict) => verdict,

@@ -5,6 +5,7 @@
 //! those whose worker fell silent.
 
 mod act;
+mod begun;
 mod book;
 mod claims;
 mod crew;

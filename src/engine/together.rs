@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::limits::{Limits, Now};
+use super::begun::Begun;
+use super::limits::{Limits, Now, Permit};
 use crate::connectors::{Attempt, Systems};
 use crate::deletion::{Aim, StepNumber, Verdict};
 use crate::plan::Call;
@@ -35,6 +36,7 @@ pub(super) struct Step {
 
 struct Waiting {
     attempt: Attempt,
+    begun: Begun,
     answer: oneshot::Sender<Verdict>,
 }
 
@@ -46,10 +48,19 @@ impl Together {
         stored: &Arc<StoredPlan>,
         step: Step,
         attempt: Attempt,
+        begun: Begun,
     ) -> Verdict {
         let line = self.line(systems, limits, stored, step);
         let (answer, said) = oneshot::channel();
-        if line.send(Waiting { attempt, answer }).await.is_err() {
+        if line
+            .send(Waiting {
+                attempt,
+                begun,
+                answer,
+            })
+            .await
+            .is_err()
+        {
             return Verdict::Stopped;
         }
         // A group that panicked answers nothing; whether it acted is not known.
@@ -94,13 +105,40 @@ impl Line {
     async fn work(self, mut waiting: mpsc::Receiver<Waiting>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+            let permit = match self.permit().await {
+                Ok(permit) => permit,
+                Err(verdict) => {
+                    group
+                        .drain(..)
+                        .for_each(|one| drop(one.answer.send(verdict.clone())));
+                    continue;
+                }
+            };
             // Whoever gave up waiting is not acted for.
-            group.retain(|one| !one.answer.is_closed());
-            let (attempts, answers): (Vec<Attempt>, Vec<oneshot::Sender<Verdict>>) =
-                group.drain(..).map(|one| (one.attempt, one.answer)).unzip();
-            for (verdict, answer) in self.act(&attempts).await.into_iter().zip(answers) {
+            let (attempts, answers): (Vec<Attempt>, Vec<oneshot::Sender<Verdict>>) = group
+                .drain(..)
+                .filter(|one| one.begun.begin())
+                .map(|one| (one.attempt, one.answer))
+                .unzip();
+            let verdicts = self.act(&attempts).await;
+            if let Some(permit) = &permit {
+                verdicts.iter().for_each(|verdict| permit.said(verdict));
+            }
+            for (verdict, answer) in verdicts.into_iter().zip(answers) {
                 let _ = answer.send(verdict);
             }
+        }
+    }
+
+    /// One for the whole group. The error is what each of them has to say instead.
+    async fn permit(&self) -> Result<Option<Permit>, Verdict> {
+        let Some(limit) = self.call().and_then(|(on, _)| self.limits.of(on)) else {
+            return Ok(None);
+        };
+        match limit.in_turn().await {
+            Now::Granted(permit) => Ok(Some(permit)),
+            Now::Later(left) => Err(Verdict::Throttled { retry_after: left }),
+            Now::Busy => Err(Verdict::Stopped),
         }
     }
 
@@ -109,23 +147,10 @@ impl Line {
         let Some((on, call)) = self.call() else {
             return all(Verdict::done());
         };
-        let connector = match self.systems.connector(on, call) {
-            Ok(connector) => connector,
-            Err(verdict) => return all(verdict),
-        };
-        let permit = match self.limits.of(on) {
-            None => None,
-            Some(limit) => match limit.in_turn().await {
-                Now::Granted(permit) => Some(permit),
-                Now::Later(left) => return all(Verdict::Throttled { retry_after: left }),
-                Now::Busy => return all(Verdict::Stopped),
-            },
-        };
-        let verdicts = connector.run_many(call, attempts).await;
-        if let Some(permit) = &permit {
-            verdicts.iter().for_each(|verdict| permit.said(verdict));
+        match self.systems.connector(on, call) {
+            Ok(connector) => connector.run_many(call, attempts).await,
+            Err(verdict) => all(verdict),
         }
-        verdicts
     }
 
     fn call(&self) -> Option<(&crate::plan::SystemName, &Call)> {

@@ -47,6 +47,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
@@ -59,7 +60,10 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Due never: only a signal brings such a deletion back. (Postgres' own infinity has no counterpart in our types.)
 pub const NEVER: time::OffsetDateTime = time::macros::datetime!(9999-01-01 0:00 UTC);
 
-static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+/// By its whole name: whoever is called `sexton` at the server would otherwise find another one after the first run.
+const MIGRATIONS_TABLE: &str = "sexton.migrations";
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// Sexton's tables, by a pool for what is not a lane's own.
 #[derive(Clone, Debug)]
@@ -100,7 +104,11 @@ impl Store {
     /// Brings the tables up to this release. Harmless to repeat and to race.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.reach().await?;
-        MIGRATOR
+        // In our own schema: `public` may belong to somebody else, or to another program that migrates likewise.
+        let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
+        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+        migrator.create_schema("sexton");
+        migrator
             .run(&mut connection)
             .await
             .map_err(|source| StoreError::Migrate { source })
@@ -115,13 +123,13 @@ impl Store {
             .unwrap_or(0);
         let mut connection = self.reach().await?;
         let failed = StoreError::doing("asking which migrations are applied");
-        let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        let exists: bool = sqlx::query_scalar("select to_regclass('sexton.migrations') is not null")
             .fetch_one(&mut connection)
             .await
             .map_err(&failed)?;
         let found: i64 = match exists {
             true => {
-                sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+                sqlx::query_scalar("select coalesce(max(version), 0) from sexton.migrations where success")
                     .fetch_one(&mut connection)
                     .await
                     .map_err(&failed)?

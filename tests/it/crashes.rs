@@ -4,7 +4,8 @@ use rustix::process::Signal;
 use serde_json::json;
 use sexton::crash::CrashPoint;
 
-use crate::house::{House, delete, with};
+use crate::house::House;
+use crate::shop::{delete, with};
 
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 

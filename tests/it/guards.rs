@@ -130,7 +130,10 @@ async fn invariant_03_a_write_under_a_wrong_tenure_or_sequence_changes_no_row() 
     }
     // What was right all along is written once, and not a second time.
     for times in [1, 0] {
-        let outcome = desk.writer.write(0, clock::now(), &[right.clone()]).await;
+        let outcome = desk
+            .writer
+            .write(0, clock::now(), std::slice::from_ref(&right))
+            .await;
         let BatchOutcome::Applied { written, .. } = outcome.expect("an answer") else {
             panic!("the lane is ours")
         };
@@ -208,7 +211,10 @@ async fn a_signalled_lane_writes_nothing_before_it_has_read_the_signals() {
     assert_eq!(said.expect("an answer"), sexton::store::Said::Heard);
     let before = desk.rows().await;
     let record = intent(&desk.opened);
-    let outcome = desk.writer.write(0, clock::now(), &[record.clone()]).await;
+    let outcome = desk
+        .writer
+        .write(0, clock::now(), std::slice::from_ref(&record))
+        .await;
     assert_eq!(
         outcome.expect("an answer"),
         BatchOutcome::Signalled { generation: 1 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use sexton::broker::{EVENTS_EXCHANGE, REJECTED_QUEUE, REQUESTS_QUEUE};
 use sexton::services::{Ending, Options, Services};
 
-use crate::house::{House, delete};
+use crate::house::House;
+use crate::shop::delete;
 
 const MANY: usize = 120;
 

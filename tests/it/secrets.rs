@@ -11,7 +11,8 @@ use sexton::broker::Message;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::house::{House, THING, delete, message, with};
+use crate::house::House;
+use crate::shop::{THING, delete, message, with};
 
 const PASSWORD: &str = "hunter2-password";
 const TOKEN: &str = "hunter2-token";

@@ -5,7 +5,8 @@ use serde_json::json;
 use sexton::deletion::SignalKind;
 use sexton::store::{Said, Settings as StoreSettings, Store};
 
-use crate::house::{House, THING, delete, with};
+use crate::house::House;
+use crate::shop::{THING, delete, with};
 
 /// A store of the test's own: what an operator's tool would open.
 fn store(house: &House) -> Store {

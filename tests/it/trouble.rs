@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::house::{House, THING, delete, with};
+use crate::house::House;
+use crate::shop::{THING, delete, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invariant_08_what_postgres_cannot_keep_is_parked_and_the_rest_of_the_batch_goes_on() {

@@ -13,8 +13,8 @@ use zstd::stream::write::Encoder;
 const COMPRESSION_LEVEL: i32 = 3;
 /// Rows are compressed in lots of this size: about a millisecond of work, so that other tasks get their turn.
 const LOT_BYTES: usize = 256 * 1024;
-/// The disk of a worker is not for one target alone.
-const SPOOL_MAX_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// The disk of a worker is not for one target alone, and an upload has no more than 50 GiB.
+const SPOOL_MAX_BYTES: u64 = 48 * 1024 * 1024 * 1024;
 
 /// What an archive holds, however it is compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]

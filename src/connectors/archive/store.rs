@@ -23,9 +23,8 @@ use crate::connectors::{ArchiveSettings, S3Settings, WrongSystem};
 use crate::deletion::Verdict;
 use crate::plan::SystemName;
 
-/// One part of an upload, and what memory holds of an object. S3 takes none below 5 MiB, and 10,000 of these are
-/// 80 GiB.
-const PART_BYTES: usize = 8 * 1024 * 1024;
+/// One part of an upload, and what memory holds of an object. S3 takes none below this, and 10,000 of them are 50 GiB.
+const PART_BYTES: usize = 5 * 1024 * 1024;
 /// Inside an attempt, trouble is tried again this often; after that the engine's own delays are the better ones.
 const RETRIES_MAX: usize = 2;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(10);
