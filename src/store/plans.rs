@@ -15,19 +15,25 @@ impl Store {
     /// Keeps this version before its first use. The same version introduced twice, or by two workers, is one.
     pub async fn introduce_plan(&self, plan: &Plan) -> Result<StoredPlan, StoreError> {
         let (canonical, hash) = crate::plan::canonical(plan);
-        let id: i32 = sqlx::query_scalar(
-            "/* introduce_plan */ with fresh as (
-                 insert into sexton.plans (hash, target_type, canonical) values ($1, $2, $3)
-                 on conflict (hash) do nothing returning id
-             )
-             select id from fresh union all select id from sexton.plans where hash = $1 limit 1",
+        let kept: Option<i32> = sqlx::query_scalar(
+            "/* introduce_plan */ insert into sexton.plans (hash, target_type, canonical) values ($1, $2, $3)
+             on conflict (hash) do nothing returning id",
         )
         .bind(&hash.0)
         .bind(plan.target.as_str())
         .bind(&canonical)
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await
         .map_err(StoreError::doing("keeping a plan"))?;
+        let id = match kept {
+            Some(id) => id,
+            // In a statement of its own: one that began before another worker's commit does not see its row.
+            None => sqlx::query_scalar("/* introduced_plan */ select id from sexton.plans where hash = $1")
+                .bind(&hash.0)
+                .fetch_one(&self.pool)
+                .await
+                .map_err(StoreError::doing("looking a kept plan up"))?,
+        };
         Ok(StoredPlan {
             id,
             hash,
