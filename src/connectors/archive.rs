@@ -95,10 +95,7 @@ impl ArchiveConnector {
         let mut work = self.database.begin(Mode::ReadOnly, deadline).await?;
         let bound = match work.bind(&sql, &attempt.values).await {
             Ok(bound) => bound,
-            Err(verdict) => {
-                work.roll_back().await;
-                return Err(verdict);
-            }
+            Err(unbound) => return Err(work.give_up(unbound).await),
         };
         let mut spool = Spool::new().map_err(no_room)?;
         let query = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(sql.text), bound);

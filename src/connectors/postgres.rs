@@ -43,10 +43,7 @@ impl PostgresConnector {
             let mut work = self.database.begin(Mode::Write, deadline).await?;
             let bound = match work.bind(sql, &attempt.values).await {
                 Ok(bound) => bound,
-                Err(verdict) => {
-                    work.roll_back().await;
-                    return Ok(verdict);
-                }
+                Err(unbound) => return Ok(work.give_up(unbound).await),
             };
             if !attempt.may_begin(deadline) {
                 work.roll_back().await;

@@ -15,3 +15,4 @@ mod place;
 mod postgres;
 mod proxy;
 mod reads;
+mod together;

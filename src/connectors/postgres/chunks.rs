@@ -95,10 +95,7 @@ async fn chunk(
         let mut work = database.begin(Mode::WriteAsOfNow, deadline).await?;
         let bound = match work.bind(sql, values).await {
             Ok(bound) => bound,
-            Err(verdict) => {
-                work.roll_back().await;
-                return Err(verdict);
-            }
+            Err(unbound) => return Err(work.give_up(unbound).await),
         };
         if !attempt.may_begin(deadline) {
             work.roll_back().await;

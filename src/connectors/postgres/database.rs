@@ -41,6 +41,16 @@ pub(in crate::connectors) struct Work {
     settled: bool,
 }
 
+/// Why a statement has no bound parameters, told apart by what became of the transaction: going on in one that is over
+/// would be going on without any, each statement committed by itself and without its timeouts.
+#[derive(Debug)]
+pub(in crate::connectors) enum Unbound {
+    /// The server did not take the statement, and the transaction is over.
+    Statement(Verdict),
+    /// A value does not fit; the server was not asked, and the transaction stands.
+    Values(Verdict),
+}
+
 #[derive(Clone, Copy)]
 pub(in crate::connectors) enum Mode {
     Write,
@@ -70,6 +80,8 @@ impl Database {
                 ("datestyle", "ISO"),
                 ("intervalstyle", "iso_8601"),
                 ("bytea_output", "hex"),
+                // A notice of a function over there may quote rows, and the driver writes notices into the log.
+                ("client_min_messages", "error"),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
@@ -143,17 +155,28 @@ impl Work {
         &mut self,
         sql: &Sql,
         values: &Values,
-    ) -> Result<PgArguments, Verdict> {
+    ) -> Result<PgArguments, Unbound> {
         let text = AssertSqlSafe(sql.text.clone()).into_sql_str();
         let statement = match self.connection.prepare(text).await {
             Ok(statement) => statement,
-            Err(error) => return Err(self.trouble(&error).await),
+            Err(error) => return Err(Unbound::Statement(self.trouble(&error).await)),
         };
         let types = match statement.parameters() {
             Some(Either::Left(types)) => types,
             _ => &[],
         };
-        binds::arguments(&sql.binds, types, values)
+        binds::arguments(&sql.binds, types, values).map_err(Unbound::Values)
+    }
+
+    /// For those who have nothing else to do in this transaction: it is over, and this is what to say.
+    pub(in crate::connectors) async fn give_up(&mut self, unbound: Unbound) -> Verdict {
+        match unbound {
+            Unbound::Statement(verdict) => verdict,
+            Unbound::Values(verdict) => {
+                self.roll_back().await;
+                verdict
+            }
+        }
     }
 
     /// Runs the statement and says how many rows it touched. After an error the transaction is rolled back.

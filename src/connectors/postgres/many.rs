@@ -8,7 +8,7 @@
 //!
 //! Two workers run theirs in the same order, by the values bound, so that they queue instead of deadlocking.
 
-use super::database::{Database, Mode};
+use super::database::{Database, Mode, Unbound};
 use super::{PostgresConnector, of_rows};
 use crate::clock::Boottime;
 use crate::connectors::Attempt;
@@ -105,7 +105,9 @@ async fn together(
                     Ok(rows) => verdicts.push(of_rows(rows, none)),
                     Err(_) => return Err(Apart),
                 },
-                Err(verdict) => verdicts.push(verdict),
+                // The transaction is over, and what ran in it has been taken back.
+                Err(Unbound::Statement(_)) => return Err(Apart),
+                Err(Unbound::Values(verdict)) => verdicts.push(verdict),
             }
         }
         match work.commit().await {

@@ -39,10 +39,7 @@ pub(in crate::connectors) async fn read_rows(
         let mut work = database.begin(Mode::ReadOnly, deadline).await?;
         let bound = match work.bind(&sql, values).await {
             Ok(bound) => bound,
-            Err(verdict) => {
-                work.roll_back().await;
-                return Err(verdict);
-            }
+            Err(unbound) => return Err(work.give_up(unbound).await),
         };
         let query = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(sql.text), bound);
         let texts = match query.fetch_all(work.connection()).await {
