@@ -82,10 +82,14 @@ fn log(settings: &Settings) -> Result<Boxed, TelemetryError> {
     };
     let is_terminal = std::io::stderr().is_terminal();
     Ok(lines(settings.format, is_terminal, std::io::stderr)
-
-        // lapin writes whole bodies of returned messages into its warnings; no directive may turn that on.
-        .with_filter(filter.and(filter_fn(|seen| !seen.target().starts_with("lapin"))))
+        .with_filter(filter.and(filter_fn(|seen| may_be_logged(seen.target()))))
         .boxed())
+}
+
+/// No directive may turn these on: lapin writes whole bodies of returned messages into its warnings, and sqlx the
+/// texts of a server's notices, in which functions of foreign databases quote whatever they like.
+fn may_be_logged(target: &str) -> bool {
+    !target.starts_with("lapin") && !target.starts_with("sqlx::postgres::notice")
 }
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
@@ -169,6 +173,23 @@ mod tests {
         fn make_writer(&self) -> Paper {
             self.clone()
         }
+    }
+
+    #[test]
+    fn invariant_12_no_directive_turns_on_what_quotes_foreign_texts() {
+        let paper = Paper::default();
+        let log = lines(LogFormat::Json, false, paper.clone())
+            .with_filter(EnvFilter::new("trace").and(filter_fn(|seen| may_be_logged(seen.target()))));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
+            tracing::error!(target: "sqlx::postgres::notice", "row of alice");
+            tracing::error!(target: "lapin::returned_messages", "body of alice");
+            tracing::error!(target: "sqlx::query", "slow statement");
+        });
+        let text = String::from_utf8(paper.0.lock().expect("one thread").clone()).expect("text");
+        assert!(
+            !text.contains("alice") && text.contains("slow statement"),
+            "{text}"
+        );
     }
 
     #[test]
