@@ -36,7 +36,7 @@ pub(in crate::connectors) struct ArchiveStore {
 
 /// An object as it was read back.
 pub(super) struct Found {
-    /// None if it cannot be decompressed to its end.
+    /// None if it is not one whole frame that can be decompressed.
     pub(super) content: Option<Content>,
     /// Of the object itself, compressed.
     pub(super) bytes: u64,
@@ -129,11 +129,11 @@ impl ArchiveStore {
             bytes += chunk.len() as u64;
             readable = readable && decoder.write_all(&chunk).is_ok();
         }
-        // Flushing brings out what the decoder still holds. A cut object is readable as far as it goes, and is told by
-        // its content.
-        readable = readable && decoder.flush().is_ok();
+        // Finishing brings out what the decoder still holds, and errs unless the frame is whole. The last bytes of a frame
+        // are its checksum: without them the rows may all be there, and the object is damaged all the same.
+        let whole = if readable { decoder.finish().ok() } else { None };
         Ok(Some(Found {
-            content: readable.then(|| decoder.into_inner().finish()),
+            content: whole.map(Tally::finish),
             bytes,
             sha256: hex(&digest.finalize()),
         }))

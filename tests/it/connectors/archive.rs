@@ -106,7 +106,10 @@ async fn an_object_that_is_not_whole_is_never_taken_for_the_archive() {
     garbage[whole.len() / 2] ^= 0xff;
     let mut longer = whole.clone();
     longer.extend_from_slice(b"and more");
-    for broken in [&whole[..whole.len() / 2], &[], &garbage, &longer] {
+    // The last bytes are the frame's end and its checksum: all rows come out without them.
+    let cut = (1..=8).map(|bytes| &whole[..whole.len() - bytes]);
+    let broken = [&whole[..whole.len() / 2], &[], &garbage, &longer];
+    for broken in broken.into_iter().chain(cut) {
         std::fs::write(&path, broken).unwrap();
         let repaired = proof(&place, &messages(), &attempt("c")).await;
         assert_eq!(repaired["repeated"], json!(false));
