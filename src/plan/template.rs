@@ -1,7 +1,7 @@
 //! Text with `{name}` places, for paths and headers.
 //!
 //! A value never makes another path segment, never climbs out of one, and is never silently empty: a path with a
-//! hole in it would name the parent of what is to go.
+//! hole in it would name the parent of what is to go, and a query like `user=` may mean every user.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -33,7 +33,7 @@ pub enum CannotRender {
     Missing(String),
     #[error("{{{0}}} is null")]
     Null(String),
-    #[error("{{{0}}} is empty, and an empty place would make it another path")]
+    #[error("{{{0}}} is empty, and an empty place would name something else, or all there is")]
     Empty(String),
     #[error("{{{0}}} is a list or an object; wanted a text, a number or a boolean")]
     Shape(String),
@@ -96,15 +96,14 @@ impl Template {
 
     /// Values as they are: for headers, query values and bodies, whose writer escapes them.
     pub fn render_plain(&self, values: &Values) -> Result<String, CannotRender> {
-        self.render(values, |_, text| Ok(text))
+        self.render(values, not_empty)
     }
 
     /// For HTTP paths: values are percent-encoded. Dots that would make a whole segment are an error, since
     /// URL readers resolve them even when encoded.
     pub fn render_path(&self, values: &Values) -> Result<String, CannotRender> {
-        let path = self.render(values, |name, text| match text.as_str() {
-            "" => Err(CannotRender::Empty(name.to_owned())),
-            text => Ok(encode(text)),
+        let path = self.render(values, |name, text| {
+            not_empty(name, text).map(|text| encode(&text))
         })?;
         if path
             .split(['/', '?', '#'])
@@ -151,6 +150,13 @@ impl Template {
             }
         }
         Ok(out)
+    }
+}
+
+fn not_empty(name: &str, text: String) -> Result<String, CannotRender> {
+    match text.is_empty() {
+        true => Err(CannotRender::Empty(name.to_owned())),
+        false => Ok(text),
     }
 }
 
@@ -271,7 +277,10 @@ mod tests {
             path.render_path(&Values::new()),
             Err(CannotRender::Missing("id".into()))
         );
-        assert_eq!(path.render_plain(&values(json!(""))), Ok("/v1/sessions/".into()));
+        assert_eq!(
+            template("{id}").render_plain(&values(json!(""))),
+            Err(CannotRender::Empty("id".into()))
+        );
     }
 
     #[test]

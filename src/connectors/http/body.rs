@@ -33,10 +33,7 @@ impl Body {
         Ok(match self {
             Body::Plain(value) => value.clone(),
             Body::Text(template) => match template.parts.as_slice() {
-                [TemplatePart::Name(name)] => values
-                    .get(name)
-                    .cloned()
-                    .ok_or_else(|| CannotRender::Missing(name.clone()))?,
+                [TemplatePart::Name(name)] => whole(name, values)?,
                 _ => Value::String(template.render_plain(values)?),
             },
             Body::List(all) => Value::Array(
@@ -64,6 +61,24 @@ impl Body {
     }
 }
 
+/// A value that takes a whole place. An empty one would widen what the call is about, as it would in a path.
+fn whole(name: &str, values: &Values) -> Result<Value, CannotRender> {
+    let value = values
+        .get(name)
+        .ok_or_else(|| CannotRender::Missing(name.to_owned()))?;
+    let is_empty = match value {
+        Value::Null => return Err(CannotRender::Null(name.to_owned())),
+        Value::String(text) => text.is_empty(),
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    };
+    match is_empty {
+        true => Err(CannotRender::Empty(name.to_owned())),
+        false => Ok(value.clone()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -83,5 +98,18 @@ mod tests {
             Ok(json!({"ids": ["a\",\"admin\":true"], "n": 3, "why": "gone: a\",\"admin\":true", "x": 1}))
         );
         assert!(body.render(&Values::new()).is_err());
+    }
+
+    #[test]
+    fn a_hole_in_a_body_is_an_error_that_names_the_place() {
+        let name = || "owner".to_owned();
+        for body in [json!({"user": "{owner}"}), json!(["user-{owner}"])] {
+            let body = Body::parse(body).expect("a body");
+            let render = |owner: Value| body.render(&Values::from([(name(), owner)]));
+            assert_eq!(render(json!("")), Err(CannotRender::Empty(name())));
+            assert_eq!(render(json!(null)), Err(CannotRender::Null(name())));
+            assert!(render(json!([])).is_err() && render(json!({})).is_err());
+            assert!(render(json!("u1")).is_ok() && render(json!(0)).is_ok());
+        }
     }
 }
