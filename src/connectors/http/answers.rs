@@ -1,7 +1,8 @@
 //! What an answer of a service means, by its profile.
 //!
 //! The invariant: an answer that the profile does not name is never success. A rule that also looks into the body is
-//! more certain than one that knows the status alone, and is asked first.
+//! more certain than one that knows the status alone, and is asked first; where there is one for a status, a body that
+//! cannot be read leaves the answer without a name.
 
 use serde::Deserialize;
 use serde::de::{Error, MapAccess, Visitor};
@@ -40,6 +41,16 @@ impl Meaning {
     }
 }
 
+impl Meaning {
+    /// It claims nothing about the thing itself.
+    fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Meaning::Retry | Meaning::Throttled | Meaning::Blocked | Meaning::Failed
+        )
+    }
+}
+
 /// What a profile need not say: credentials that are refused, and a service in trouble, look alike everywhere.
 const BY_DEFAULT: [(Meaning, u16); 8] = [
     (Meaning::Blocked, 401),
@@ -51,6 +62,9 @@ const BY_DEFAULT: [(Meaning, u16); 8] = [
     (Meaning::Retry, 503),
     (Meaning::Retry, 504),
 ];
+
+/// Not found, and gone. Alone they say as little as a wrong path or another account's credentials would.
+const GONE_STATUSES: [u16; 2] = [404, 410];
 
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
@@ -104,6 +118,13 @@ impl Answers {
                     meaning.word()
                 ));
             }
+            if body.is_none() && meaning == Meaning::Done && GONE_STATUSES.contains(&answer.status) {
+                return Err(format!(
+                    "found status {} as done, which any wrong address or account gets as well; wanted it under `gone`, \
+                     which asks for evidence, or a look into the body by `at`",
+                    answer.status
+                ));
+            }
             self.rules.push(Rule {
                 meaning,
                 status: answer.status,
@@ -130,22 +151,27 @@ impl Answers {
             })
     }
 
-    /// None: the profile does not know this answer.
+    /// None: the profile does not know this answer. No body is one that is not JSON, or too long to be read.
     pub(super) fn meaning(&self, status: u16, body: Option<&Value>, values: &Values) -> Option<Meaning> {
-        let by_body = self.rules.iter().find(|rule| {
-            rule.status == status
-                && rule
-                    .body
+        let mut of_status = self.rules.iter().filter(|rule| rule.status == status);
+        let Some(body) = body else {
+            let by_status = self.plain(status).or_else(|| by_default(status));
+            // Where the body decides, one that cannot be read decides nothing: any of these rules might have held. Only
+            // trouble is believed without it, since a proxy that fails answers in no service's form.
+            return match of_status.any(|rule| rule.body.is_some()) {
+                true => by_status.filter(|meaning| meaning.is_trouble()),
+                false => by_status,
+            };
+        };
+        of_status
+            .find(|rule| {
+                rule.body
                     .as_ref()
-                    .zip(body)
-                    .is_some_and(|(wanted, body)| wanted.holds(body, values))
-        });
-        by_body.map(|rule| rule.meaning).or_else(|| {
-            self.plain(status).or_else(|| {
-                let known = BY_DEFAULT.iter().find(|(_, known)| *known == status);
-                known.map(|(meaning, _)| *meaning)
+                    .is_some_and(|wanted| wanted.holds(body, values))
             })
-        })
+            .map(|rule| rule.meaning)
+            .or_else(|| self.plain(status))
+            .or_else(|| by_default(status))
     }
 
     fn plain(&self, status: u16) -> Option<Meaning> {
@@ -154,6 +180,11 @@ impl Answers {
             .find(|rule| rule.status == status && rule.body.is_none())
             .map(|rule| rule.meaning)
     }
+}
+
+fn by_default(status: u16) -> Option<Meaning> {
+    let known = BY_DEFAULT.iter().find(|(_, known)| *known == status);
+    known.map(|(meaning, _)| *meaning)
 }
 
 impl InBody {
@@ -266,6 +297,22 @@ mod tests {
     }
 
     #[test]
+    fn invariant_07_where_the_body_decides_one_that_cannot_be_read_is_no_success() {
+        let known = answers(
+            "done=[200, 204, {status=404, at='/code', is='gone'}]
+             gone=[404, {status=200, at='/state', is='absent'}, {status=502, at='/code', is='absent'}]",
+        )
+        .expect("rules");
+        let none = Values::new();
+        assert_eq!(known.meaning(200, Some(&json!({})), &none), Some(Meaning::Done));
+        assert_eq!(known.meaning(200, None, &none), None);
+        assert_eq!(known.meaning(404, None, &none), None);
+        assert_eq!(known.meaning(204, None, &none), Some(Meaning::Done));
+        // The page of a proxy that fails is no JSON, and trouble all the same.
+        assert_eq!(known.meaning(502, None, &none), Some(Meaning::Retry));
+    }
+
+    #[test]
     fn evidence_does_not_come_about_by_absence() {
         let known = answers("done=[{status=200, at='/account', is='{account}'}]\ngone=[]").expect("rules");
         let mine = Values::from([("account".to_owned(), json!("acct_1"))]);
@@ -281,7 +328,9 @@ mod tests {
     #[test]
     fn rules_that_contradict_each_other_are_refused() {
         for (text, wanted) in [
-            ("done=[404]\ngone=[404]", "twice"),
+            ("done=[403]\ngone=[403]", "twice"),
+            ("done=[404]\ngone=[]", "wanted it under `gone`"),
+            ("done=[200, 410]\ngone=[]", "wanted it under `gone`"),
             ("done=[99]\ngone=[]", "100 to 599"),
             ("done=[-1]\ngone=[]", "100 to 599"),
             ("done=[{status=200, at='/a'}]\ngone=[]", "both or none"),

@@ -19,7 +19,7 @@ use crate::connectors::{HttpSettings, WrongSystem};
 use crate::deletion::{TraceContext, Verdict};
 use crate::plan::{CannotRender, SystemName, Values};
 
-/// Answers to a delete are short; a longer one is read no further, and then says only what its status says.
+/// Answers to a delete are short; a longer one is read no further, and counts as one without a readable body.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// Names itself, so that a service's operator knows whom to call.
 const USER_AGENT: &str = concat!("sexton/", env!("CARGO_PKG_VERSION"));
