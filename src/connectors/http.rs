@@ -124,7 +124,14 @@ impl HttpConnector {
                 Err(verdict) => verdict,
             },
             Some(Meaning::Pending) => pending(call, &answer, attempt.handle.as_ref()),
-            meaning => settle(&call.act, &answer, meaning),
+            meaning => match settle(&call.act, &answer, meaning) {
+                // The service, or a proxy before it, may have failed after the effect. Where a repeat would be a second
+                // effect, somebody has to look first.
+                Verdict::Again { why, .. } if !call.may_be_repeated() => {
+                    Verdict::unknown(format!("{why}, and the call may not be repeated blindly"))
+                }
+                verdict => verdict,
+            },
         }
     }
 

@@ -7,10 +7,12 @@
 #[allow(dead_code, reason = "its main belongs to the example")]
 mod cloud;
 
+mod answers;
 mod archive;
 mod chunks;
 mod harness;
 mod http;
+mod oddly;
 mod place;
 mod postgres;
 mod proxy;

@@ -41,6 +41,13 @@ pub(super) struct ServiceCall {
     pub(super) evidence: Option<Exchange>,
 }
 
+impl ServiceCall {
+    /// Whether a second request like the first changes nothing more, by its method or since the service knows repeats.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        self.idempotency_header.is_some() || self.act.method.is_idempotent()
+    }
+}
+
 /// One request and what its answers mean.
 #[derive(Debug)]
 pub(super) struct Exchange {

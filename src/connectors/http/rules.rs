@@ -66,28 +66,29 @@ pub(super) fn service_call(
         Some(name) => Some(header_name(name.get_ref()).map_err(|what| (name.span().start, what))?),
         None => None,
     };
-    if idempotency_header.is_none() && look.is_none() && !act.method.is_idempotent() {
-        return Err((
-            here,
-            format!(
-                "found a {} that may not be repeated; wanted `idempotency_header`, or a `look` that tells what \
-                 became of it",
-                act.method
-            ),
-        ));
-    }
     let every = raw_call
         .look
         .as_ref()
         .and_then(|look| look.get_ref().every.as_ref());
-    Ok(ServiceCall {
+    let call = ServiceCall {
         act,
         idempotency_header,
         look,
         every: every.map_or(Ok(EVERY_DEFAULT), interval)?,
         keep: raw_call.keep.clone(),
         evidence,
-    })
+    };
+    if call.look.is_none() && !call.may_be_repeated() {
+        return Err((
+            here,
+            format!(
+                "found a {} that may not be repeated; wanted `idempotency_header`, or a `look` that tells what \
+                 became of it",
+                call.act.method
+            ),
+        ));
+    }
+    Ok(call)
 }
 
 fn interval(text: &Spanned<String>) -> Result<Duration, Wrong> {

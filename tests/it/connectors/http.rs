@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Path;
-use axum::http::{Response, header};
-use axum::routing::any;
 use serde_json::json;
 use sexton::connectors::{Attempt, Profile};
 use sexton::deletion::{TraceContext, Verdict};
 use sexton::plan::{Call, SystemName};
 
+use super::oddly::oddly;
 use super::place::{Place, attempt, build, settings, terminate};
 
 const CLOUD: &str = include_str!("../../../deploy/services/cloud.toml");
@@ -186,49 +182,6 @@ async fn nobody_listening_is_again_and_nothing_was_sent() {
     let call = terminate();
     let connector = systems.connector(&SystemName("cloud".into()), &call).unwrap();
     assert_eq!(connector.run(&call, &attempt("c")).await.word(), "again");
-}
-
-/// A service that answers what the path says, and keeps what it was asked.
-async fn oddly() -> (String, tokio::sync::mpsc::Receiver<axum::http::request::Parts>) {
-    let (asked, requests) = tokio::sync::mpsc::channel(100);
-    let app = Router::new().route(
-        "/base/odd/{what}",
-        any(
-            move |Path(what): Path<String>, request: axum::extract::Request| async move {
-                let (parts, _) = request.into_parts();
-                asked.send(parts).await.unwrap();
-                let response = Response::builder();
-                match what.as_str() {
-                    "redirect" => response
-                        .status(302)
-                        .header(header::LOCATION, "/base/odd/204")
-                        .body(Body::empty()),
-                    "huge" => response.body(Body::from(format!(
-                        "{{\"code\":0,\"pad\":\"{}\"}}",
-                        "x".repeat(70_000)
-                    ))),
-                    "torn" => {
-                        let torn =
-                            futures::stream::iter([Ok("{\"code\":0"), Err(std::io::Error::other("torn"))]);
-                        response.body(Body::from_stream(torn))
-                    }
-                    "patience" => response
-                        .status(503)
-                        .header(header::RETRY_AFTER, "7")
-                        .body(Body::empty()),
-                    status if status.len() == 3 => response
-                        .status(status.parse::<u16>().unwrap())
-                        .body(Body::empty()),
-                    body => response.body(Body::from(body.to_owned())),
-                }
-                .unwrap()
-            },
-        ),
-    );
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/base/", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    (url, requests)
 }
 
 #[tokio::test]
