@@ -125,15 +125,15 @@ impl Plan {
 }
 
 /// What may be named in one place.
-struct Scope<'p> {
+pub(super) struct Scope<'p> {
     plan: &'p Plan,
     facts: &'p Columns,
-    read: Columns,
+    pub(super) read: Columns,
     chunk: bool,
 }
 
 impl<'p> Scope<'p> {
-    fn new(plan: &'p Plan, facts: &'p Columns) -> Self {
+    pub(super) fn new(plan: &'p Plan, facts: &'p Columns) -> Self {
         Scope {
             plan,
             facts,
@@ -142,7 +142,7 @@ impl<'p> Scope<'p> {
         }
     }
 
-    fn knows(&self, name: &str) -> bool {
+    pub(super) fn knows(&self, name: &str) -> bool {
         match name {
             "chunk" => self.chunk,
             name => BUILT_IN_NAMES.contains(&name) || self.is_of_target(name),
@@ -211,6 +211,13 @@ fn statement(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Sc
     const VERBS: [&str; 6] = ["delete", "update", "insert", "merge", "select", "with"];
     if !VERBS.contains(&sql.verb().as_str()) {
         let text = format!("{key} begins with {:?}; wanted {}", sql.verb(), one_of(&VERBS));
+        check.found(part, key, text);
+    }
+    if sql.skips_locked() {
+        let text = format!(
+            "{key} has `skip locked`, so what somebody else holds for a moment is passed over, and the step ends without \
+             it; wanted the statement without, which waits"
+        );
         check.found(part, key, text);
     }
     names(check, part, key, &sql.binds, scope);
@@ -323,7 +330,8 @@ fn generation(check: &mut Check<'_>, part: Part, step: &Step) {
     };
     for (key, sql) in done.into_iter().chain(undone) {
         // A function of the target's own may do the comparing.
-        if !sql.uses("generation") || !(sql.orders() || sql.verb() == "select") {
+        let by_function = sql.verb() == "select" && sql.uses("generation");
+        if !by_function && !sql.is_bound_from_above_by("generation") {
             let text = format!(
                 "{key} does not compare :generation, and the step has an undo; wanted `set generation = :generation … \
                  and generation < :generation`, else a frozen worker that wakes late repeats what was reversed"

@@ -107,13 +107,63 @@ impl Sql {
         first.unwrap_or_default().to_ascii_lowercase()
     }
 
-    /// Whether anything in it is compared by size, as a generation must be.
-    pub(super) fn orders(&self) -> bool {
-        tokens(&self.text).is_ok_and(|all| {
-            all.into_iter()
-                .any(|(token, range)| token == Token::Symbol && matches!(&self.text[range], "<" | ">"))
+    /// Whether something of the target's is compared to be below `:name`, directly beside it: `g < :name`, `:name >= g`.
+    /// Any other comparison, and any other operator with such a sign in it, says nothing about the name.
+    pub(super) fn is_bound_from_above_by(&self, name: &str) -> bool {
+        let Some(number) = self.binds.iter().position(|bind| bind == name) else {
+            return false;
+        };
+        let bind = format!("${}", number + 1);
+        let parts = parts(&self.text);
+        let part = |at: usize| parts.get(at).copied().unwrap_or_default();
+        (0..parts.len()).filter(|at| parts[*at] == bind).any(|at| {
+            let before = at >= 2 && ["<", "<="].contains(&part(at - 1)) && ends_operand(part(at - 2));
+            let mut next = at + 1;
+            while part(next) == "::" {
+                next += 2;
+            }
+            before || ([">", ">="].contains(&part(next)) && begins_operand(part(next + 1)))
         })
     }
+
+    /// Whether it passes over rows that somebody else holds.
+    pub(super) fn skips_locked(&self) -> bool {
+        parts(&self.text)
+            .windows(2)
+            .any(|two| two[0].eq_ignore_ascii_case("skip") && two[1].eq_ignore_ascii_case("locked"))
+    }
+}
+
+/// The statement without blanks, and with operators as Postgres reads them: `->>` is one and not three.
+fn parts(text: &str) -> Vec<&str> {
+    let mut parts: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut in_operator = false;
+    for (token, range) in tokens(text).unwrap_or_default() {
+        let is_operator = token == Token::Symbol && OPERATOR_SIGNS.contains(&text[range.clone()]);
+        match parts.last_mut() {
+            Some(last) if in_operator && is_operator && last.end == range.start => last.end = range.end,
+            _ if matches!(token, Token::Space | Token::Comment) => {}
+            _ => parts.push(range),
+        }
+        in_operator = is_operator;
+    }
+    parts.into_iter().map(|range| &text[range]).collect()
+}
+
+/// Of these are Postgres' operators made.
+const OPERATOR_SIGNS: &str = "+-*/<>=~!@#%^&|`?";
+
+/// A column, or an expression in parentheses; a number or a text would compare nothing of the target's.
+fn ends_operand(part: &str) -> bool {
+    part == ")" || is_name(part)
+}
+
+fn begins_operand(part: &str) -> bool {
+    part == "(" || is_name(part)
+}
+
+fn is_name(part: &str) -> bool {
+    part.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"')
 }
 
 /// One blank, none at the beginning. Between two texts a line break joins them, so there it stays one.
@@ -227,14 +277,44 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_says_what_it_begins_with_and_whether_it_orders() {
+    fn only_a_comparison_beside_the_name_bounds_it_from_above() {
+        for (sql, bounded) in [
+            ("UPDATE t SET g = :g WHERE g < :g", true),
+            ("update t set g = :g where t.g<=:g", true),
+            ("update t set g = :g where \"g\" < :g::bigint and id = :id", true),
+            ("update t set g = :g where coalesce(g, 0) < :g", true),
+            ("update t set g = :g where :g > g", true),
+            ("update t set g = :g where :g::bigint >= (g)", true),
+            ("update t set g = :g where a = '<'", false),
+            ("update t set g = :g where g <> :g", false),
+            ("update t set g = :g where g > :g", false),
+            ("update t set g = :g where :g < g", false),
+            ("update t set g = :g where data->>'g' = :g", false),
+            ("update t set g = :g where data -> :g > 'a'", false),
+            ("update t set g = :g where data #> :g", false),
+            ("update t set g = :g where at < now() and g = :g", false),
+            ("update t set g = :g where n < :n", false),
+            ("update t set g = :g where 0 < :g", false),
+            ("update t set g = :g where :g > 0", false),
+            ("update t set h = 1 where g < 5", false),
+        ] {
+            assert_eq!(
+                Sql::parse(sql).expect(sql).is_bound_from_above_by("g"),
+                bounded,
+                "{sql}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_statement_says_what_it_begins_with_and_what_it_passes_over() {
         let fence = Sql::parse("UPDATE t SET g = :g WHERE g < :g").expect("a statement");
         assert_eq!(fence.verb(), "update");
-        assert!(fence.orders() && fence.uses("g") && !fence.uses("id"));
-        assert!(
-            !Sql::parse("update t set g = :g where a = '<'")
-                .expect("a statement")
-                .orders()
-        );
+        assert!(fence.uses("g") && !fence.uses("id") && !fence.skips_locked());
+        let skips = |sql: &str| Sql::parse(sql).expect(sql).skips_locked();
+        assert!(skips(
+            "delete from t where ctid in (select ctid from t for update SKIP -- why\n Locked)"
+        ));
+        assert!(!skips("delete from t where a = 'skip locked' or skip = locked"));
     }
 }

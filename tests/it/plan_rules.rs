@@ -40,6 +40,18 @@ fn a_statement_uses_known_names_and_touches_only_its_target() {
             ],
         ),
         (
+            step(
+                r#"sql = "delete from t where k in (select k from t where id = :id for update skip locked)"
+[[step]]
+name = "y"
+chunks = { sql = "delete from t where k in (select k from t where id = :id limit :chunk for update SKIP LOCKED)" }"#,
+            ),
+            &[
+                r#"p.toml:5: step "x": sql has `skip locked`, so what somebody else holds for a moment is passed over, and the step ends without it; wanted the statement without, which waits"#,
+                r#"p.toml:8: step "y": chunks.sql has `skip locked`, so what somebody else holds for a moment is passed over, and the step ends without it; wanted the statement without, which waits"#,
+            ],
+        ),
+        (
             step(r#"sql = "truncate t""#),
             &[
                 r#"p.toml:5: step "x": sql begins with "truncate"; wanted one of: delete, update, insert, merge, select, with"#,
@@ -86,6 +98,16 @@ undo = "update t set d = null where id = :id""#,
 undo = "update t set g = :generation where id = :id""#,
             ),
             &[
+                r#"p.toml:6: step "x": undo does not compare :generation, and the step has an undo; wanted `set generation = :generation … and generation < :generation`, else a frozen worker that wakes late repeats what was reversed"#,
+            ],
+        ),
+        (
+            step(
+                r#"sql = "update t set g = :generation where id = :id and g <> :generation and at < now()"
+undo = "update t set g = :generation where id = :id and data->>'g' = :generation""#,
+            ),
+            &[
+                r#"p.toml:5: step "x": sql does not compare :generation, and the step has an undo; wanted `set generation = :generation … and generation < :generation`, else a frozen worker that wakes late repeats what was reversed"#,
                 r#"p.toml:6: step "x": undo does not compare :generation, and the step has an undo; wanted `set generation = :generation … and generation < :generation`, else a frozen worker that wakes late repeats what was reversed"#,
             ],
         ),
