@@ -88,6 +88,11 @@ impl HttpConnector {
         &self.profile
     }
 
+    /// Whether the settings give a value under this name.
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     fn values(&self, attempt: &Attempt) -> Values {
         let mut values = attempt.values.clone();
         if let Some(Value::Object(kept)) = &attempt.handle {

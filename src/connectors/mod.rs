@@ -16,6 +16,7 @@ use crate::stopper::Gate;
 
 mod bounds;
 pub use bounds::Bounds;
+mod calls;
 mod systems;
 pub use systems::{Looked, ReadOutcome, Systems, Verified};
 

@@ -143,27 +143,21 @@ impl Systems {
             for call in std::iter::once(&step.call).chain(&step.undo) {
                 self.connector(&step.on, call)
                     .map_err(|verdict| verdict.why().unwrap_or_default().to_owned())?;
-                if let Call::Http { call } = call
-                    && !self
-                        .profile(&step.on)
-                        .is_some_and(|profile| profile.calls().any(|known| known == call))
-                {
-                    return Err(format!(
-                        "the profile of system {:?} has no call {call:?}",
-                        step.on.0
-                    ));
-                }
             }
         }
-        Ok(())
+        self.check_calls(plan)
+    }
+
+    pub(super) fn http(&self, name: &SystemName) -> Option<&HttpConnector> {
+        match self.systems.get(name)? {
+            System::Http(http) => Some(http),
+            _ => None,
+        }
     }
 
     /// The service profile of an http system.
     pub fn profile(&self, of: &SystemName) -> Option<&Profile> {
-        match self.systems.get(of)? {
-            System::Http(http) => Some(http.profile()),
-            _ => None,
-        }
+        self.http(of).map(HttpConnector::profile)
     }
 
     /// Whether each system can be reached; the error is fit for a person.

@@ -33,6 +33,7 @@ pub use check::{
 };
 mod check_names;
 mod columns;
+mod given;
 
 mod canonical;
 pub use canonical::{BadCanonical, CANONICAL_VERSION, canonical, from_canonical};

@@ -98,14 +98,20 @@ impl Profile {
         let Some(call) = self.calls.get(call) else {
             return BTreeSet::new();
         };
-        let mut names: BTreeSet<&str> = [Some(&call.act), call.look.as_ref(), call.evidence.as_ref()]
-            .into_iter()
-            .flatten()
-            .flat_map(Exchange::names)
-            .collect();
+        let look = call.look.iter().flat_map(Exchange::names);
+        // What is kept of an answer is there for later looks only.
+        let mut names: BTreeSet<&str> = look.filter(|name| !call.keep.contains_key(*name)).collect();
+        let first = [Some(&call.act), call.evidence.as_ref()];
+        names.extend(first.into_iter().flatten().flat_map(Exchange::names));
         names.remove(super::NOW);
-        names.retain(|name| !call.keep.contains_key(*name));
         names
+    }
+
+    /// Whether the request of a call itself carries this value.
+    pub(in crate::connectors) fn sends(&self, call: &str, name: &str) -> bool {
+        self.calls
+            .get(call)
+            .is_some_and(|call| call.act.sent().any(|sent| sent == name))
     }
 
     pub(super) fn call(&self, name: &str) -> Option<&ServiceCall> {
@@ -115,12 +121,15 @@ impl Profile {
 
 impl Exchange {
     fn names(&self) -> impl Iterator<Item = &str> {
+        self.sent().chain(self.answers.names())
+    }
+
+    fn sent(&self) -> impl Iterator<Item = &str> {
         self.path
             .names()
             .chain(self.query.iter().flat_map(|(_, template)| template.names()))
             .chain(self.headers.iter().flat_map(|(_, template)| template.names()))
             .chain(self.body.iter().flat_map(Body::names))
-            .chain(self.answers.names())
     }
 }
 
@@ -163,6 +172,13 @@ pending = [200]
         let call = profile.call("terminate").expect("the call");
         assert_eq!(call.every, Duration::from_millis(500));
         assert!(profile.names("other").is_empty());
+        assert!(profile.sends("terminate", "id") && !profile.sends("terminate", "account"));
+        let early = GOOD.replace("deletion {id}", "deletion {operation}");
+        let early = Profile::parse(&early, "cloud.toml").expect("a good profile");
+        assert!(
+            early.names("terminate").contains("operation"),
+            "the first request has no answer yet"
+        );
     }
 
     #[test]
