@@ -7,6 +7,10 @@ use sexton::deletion::{
     RejectionReason,
 };
 
+use sexton::broker::{
+    EVENTS_EXCHANGE, EVENTS_HEADERS_EXCHANGE, REJECTED_QUEUE, REQUESTS_EXCHANGE, UNHEARD_QUEUE,
+};
+
 use crate::contract::same_as_file;
 
 const UUID: &str = "uuid";
@@ -14,6 +18,24 @@ const UUID: &str = "uuid";
 #[test]
 fn the_document_is_what_the_code_gives() {
     same_as_file("asyncapi.json", &document());
+}
+
+#[test]
+fn every_exchange_and_queue_of_ours_has_a_channel() {
+    let document = document();
+    let channels = document["channels"].as_object().expect("channels");
+    for name in [
+        REQUESTS_EXCHANGE,
+        EVENTS_EXCHANGE,
+        EVENTS_HEADERS_EXCHANGE,
+        UNHEARD_QUEUE,
+        REJECTED_QUEUE,
+    ] {
+        assert!(
+            channels.values().any(|channel| channel["address"] == name),
+            "{name}"
+        );
+    }
 }
 
 fn document() -> Value {
@@ -44,18 +66,32 @@ fn document() -> Value {
                 "address": "deletion.events",
                 "title": "Outcomes",
                 "description": "Routing key `TENANT.TYPE.EVENT`, with `-` for dots and wildcards in tenant and type, and for a name that \
-                    is not known. For bindings by headers there are headers. An event that no queue is bound to is kept in \
+                    is not known. For bindings by headers there is \
+                    `deletion.events.headers`. An event that no queue is bound to is kept in \
                     `deletion.unheard`.",
                 "messages": {"event": reference("messages", "event")},
                 "bindings": exchange("deletion.events", "topic"),
+            },
+            "eventsByHeaders": {
+                "address": EVENTS_HEADERS_EXCHANGE,
+                "title": "Outcomes, for bindings by headers",
+                "description": "The same events as those of `deletion.events`, in a headers exchange that is bound to it.",
+                "messages": {"event": reference("messages", "event")},
+                "bindings": exchange(EVENTS_HEADERS_EXCHANGE, "headers"),
+            },
+            "unheard": {
+                "address": UNHEARD_QUEUE,
+                "title": "Outcomes that nobody was bound to",
+                "description": "A quorum queue, bounded: of what is unheard the newest are kept. An event that is here counts as sent.",
+                "messages": {"event": reference("messages", "event")},
+                "bindings": queue(UNHEARD_QUEUE),
             },
             "rejected": {
                 "address": "deletion.rejected",
                 "title": "Rejected requests",
                 "description": "A quorum queue of requests that could not be accepted: the body as it came, the reason in headers.",
                 "messages": {"rejected": reference("messages", "rejected")},
-                "bindings": {"amqp": {"is": "queue", "queue": {"name": "deletion.rejected", "durable": true,
-                                      "exclusive": false, "autoDelete": false}, "bindingVersion": "0.3.0"}},
+                "bindings": queue("deletion.rejected"),
             },
         },
         "operations": {
@@ -63,6 +99,10 @@ fn document() -> Value {
                                "summary": "Acknowledged once it is kept."},
             "sendEvent": {"action": "send", "channel": {"$ref": "#/channels/events"},
                           "summary": "Published, with a confirm, at least once."},
+            "sendEventByHeaders": {"action": "send", "channel": {"$ref": "#/channels/eventsByHeaders"},
+                                   "summary": "By the broker: every event of `deletion.events` is in both."},
+            "sendUnheard": {"action": "send", "channel": {"$ref": "#/channels/unheard"},
+                            "summary": "Published, with a confirm, when the broker has returned the event."},
             "sendRejected": {"action": "send", "channel": {"$ref": "#/channels/rejected"},
                              "summary": "Published, with a confirm, at least once."},
         },
@@ -136,6 +176,11 @@ fn document() -> Value {
 
 fn reference(section: &str, name: &str) -> Value {
     json!({"$ref": format!("#/components/{section}/{name}")})
+}
+
+fn queue(name: &str) -> Value {
+    json!({"amqp": {"is": "queue", "queue": {"name": name, "durable": true, "exclusive": false, "autoDelete": false},
+                    "bindingVersion": "0.3.0"}})
 }
 
 fn exchange(name: &str, kind: &str) -> Value {
