@@ -14,6 +14,22 @@ use super::{Rejection, RejectionReason, TraceContext};
 
 pub(super) const SPEC_VERSION: &str = "1.0";
 
+/// What the specification and ours name; all others are extensions, whose names are the sender's.
+pub(super) const ATTRIBUTES: [&str; 12] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "subject",
+    "dataschema",
+    "time",
+    "datacontenttype",
+    "data",
+    "data_base64",
+    "traceparent",
+    "tracestate",
+];
+
 /// The request that was inside, with the pointer to where it stood.
 pub(super) struct Opened {
     pub(super) at: &'static str,
@@ -73,7 +89,10 @@ fn check_attributes(fields: &Map<String, Value>) -> Result<(), Rejection> {
         }
     }
     for (name, value) in fields {
-        let at = pointer_to("", name);
+        let at = match ATTRIBUTES.contains(&name.as_str()) {
+            true => pointer_to("", name),
+            false => String::new(),
+        };
         match name.as_str() {
             "specversion" => {}
             "id" | "source" | "type" | "subject" | "dataschema" | "time" | "datacontenttype" => {
@@ -98,7 +117,7 @@ fn check_attributes(fields: &Map<String, Value>) -> Result<(), Rejection> {
             _ if !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) => {
                 return Err(wrong(
                     &at,
-                    "found an unknown field; wanted attributes of CloudEvents 1.0, whose names are of a-z and 0-9",
+                    "found a field that is not known; wanted attributes of CloudEvents 1.0, whose names are of a-z and 0-9",
                 ));
             }
             _ if value.is_string() || value.is_boolean() || value.is_i64() => {}
@@ -106,7 +125,7 @@ fn check_attributes(fields: &Map<String, Value>) -> Result<(), Rejection> {
                 return Err(wrong(
                     &at,
                     &format!(
-                        "found {}; wanted a string, a boolean or an integer",
+                        "found {} as an extension; wanted a string, a boolean or an integer",
                         found(Some(value))
                     ),
                 ));
@@ -235,7 +254,7 @@ mod tests {
         refused(
             event(with("params", json!({"a": "\0"}))),
             RejectionReason::WrongShape,
-            "/data/params/a",
+            "/data/params",
         );
     }
 
@@ -252,9 +271,10 @@ mod tests {
             ("type", Value::Null, "/type"),
             ("time", json!("noon"), "/time"),
             ("datacontenttype", json!("text/xml"), "/datacontenttype"),
-            ("my_extension", json!("x"), "/my_extension"),
-            ("extension", json!({}), "/extension"),
-            ("extension", json!(1.5), "/extension"),
+            ("my_extension", json!("x"), ""),
+            ("extension", json!({}), ""),
+            ("extension", json!(1.5), ""),
+            ("tracestate", json!(1.5), "/tracestate"),
             ("data_base64", json!("e30="), "/data_base64"),
             ("data", Value::Null, "/data"),
             ("data", json!("{}"), "/data"),
@@ -274,7 +294,7 @@ mod tests {
             "/data_base64",
         );
         let twice = BASE64.encode(r#"{"a": 1, "a": 2}"#);
-        refused(encoded(&twice), RejectionReason::WrongShape, "/data_base64/a");
+        refused(encoded(&twice), RejectionReason::WrongShape, "/data_base64");
         let rejection = refused(with("type", json!(0)), RejectionReason::WrongShape, "/type");
         assert_eq!(
             rejection.tenant.as_deref(),

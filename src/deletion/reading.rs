@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::cloud_event;
-use super::request_fields::{Fields, mismatch, wrong};
+use super::request_fields::{FIELDS, Fields, TARGET_FIELDS, mismatch, wrong};
 use super::strict_json::{self, Strict};
 use super::{Envelope, Key, Rejection, RejectionReason, Request, TargetType, Tenant};
 
@@ -71,7 +71,7 @@ impl Address {
         let own_key = get("key").filter(|key| !key.is_null());
         let key = match own_key {
             Some(key) => text(Some(key)),
-            None => fields.and(envelope.message_id.clone()),
+            None => fields.and(envelope.key().ok().flatten()).map(String::from),
         };
         Address {
             tenant: text(get("tenant")).filter(|name| Tenant::parse(name.as_str()).is_ok()),
@@ -91,6 +91,11 @@ impl Address {
     }
 }
 
+/// The names of the contract: only these may stand in a pointer.
+pub(super) fn is_known_name(name: &str) -> bool {
+    FIELDS.contains(&name) || TARGET_FIELDS.contains(&name) || cloud_event::ATTRIBUTES.contains(&name)
+}
+
 fn object(value: Value, at: &str) -> Result<Map<String, Value>, Rejection> {
     match value {
         Value::Object(fields) => Ok(fields),
@@ -103,7 +108,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::deletion::Action;
+    use crate::deletion::{Action, TraceContext};
 
     fn read(body: Value) -> Result<Request, Rejection> {
         read_request(body.to_string().as_bytes(), &Envelope::default())
@@ -183,10 +188,7 @@ mod tests {
     #[test]
     fn the_key_falls_back_to_the_message_id() {
         let read = |body: Value, message_id: &str| {
-            let envelope = Envelope {
-                message_id: Some(message_id.into()),
-                ..Envelope::default()
-            };
+            let envelope = Envelope::new(Some(message_id), None, TraceContext::default());
             read_request(body.to_string().as_bytes(), &envelope)
         };
         let key = |request: Request| request.key.map(String::from);
@@ -196,9 +198,18 @@ mod tests {
             Ok(Some("k1".into()))
         );
         assert_eq!(read(smallest(), "").map(key), Ok(None));
-        let rejection = read(smallest(), "a\u{7}").expect_err("no key and no usable message_id");
-        assert_eq!(rejection.field, "/key");
-        assert!(rejection.detail.contains("message_id"), "{rejection}");
+        for unfit in ["a\u{7}", "\0", &"é\0".repeat(100)] {
+            let rejection = read(smallest(), unfit).expect_err("no key and no usable message_id");
+            assert_eq!(
+                (rejection.field.as_str(), rejection.key.as_deref()),
+                ("/key", None)
+            );
+            assert!(rejection.detail.contains("message_id"), "{rejection}");
+            assert!(
+                read(with("key", json!("k1")), unfit).is_ok(),
+                "with a key of its own"
+            );
+        }
     }
 
     #[test]
@@ -225,7 +236,7 @@ mod tests {
     #[test]
     fn each_wrong_field_is_named_with_what_is_wanted() {
         for (field, value, at) in [
-            ("nonsense", json!(1), "/nonsense"),
+            ("nonsense", json!(1), ""),
             ("action", json!("destroy"), "/action"),
             ("action", json!(1), "/action"),
             ("target", json!("cmp_123"), "/target"),
@@ -236,7 +247,7 @@ mod tests {
             (
                 "target",
                 json!({"type": "a.b", "id": "a", "name": "x"}),
-                "/target/name",
+                "/target",
             ),
             ("tenant", json!(""), "/tenant"),
             ("tenant", json!(["org_1"]), "/tenant"),
@@ -260,21 +271,41 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_could_not_be_kept_is_refused() {
+        for field in ["not_before", "deadline"] {
+            for out_of_range in [
+                "9999-12-31T23:59:59-01:00",
+                "0000-01-01T00:00:00+01:00",
+                "9000-01-01T00:00:00Z",
+                "8999-12-31T23:59:59-00:01",
+                "1970-01-01T00:00:00+00:01",
+                "0001-01-01T00:00:00Z",
+            ] {
+                let pointer = format!("/{field}");
+                refused(
+                    with(field, json!(out_of_range)),
+                    RejectionReason::WrongShape,
+                    &pointer,
+                );
+            }
+            for kept in ["1970-01-01T00:00:00Z", "8999-12-31T23:59:59Z"] {
+                assert!(read(with(field, json!(kept))).is_ok(), "{kept}");
+            }
+        }
+    }
+
+    #[test]
     fn params_are_bounded_in_number_and_depth_and_hold_no_nul() {
         let many = |count: usize| (0..count).map(|i| (format!("p{i}"), json!(i))).collect::<Value>();
         assert!(read(with("params", many(64))).is_ok());
         refused(with("params", many(65)), RejectionReason::WrongShape, "/params");
         let nested = |levels: usize| (1..levels).fold(json!({}), |inside, _| json!({"a": inside}));
         assert!(read(with("params", nested(8))).is_ok());
-        refused(
-            with("params", nested(9)),
-            RejectionReason::WrongShape,
-            "/params/a",
-        );
+        refused(with("params", nested(9)), RejectionReason::WrongShape, "/params");
         refused(
             with("params", json!({"a": [0, "x\0"]})),
             RejectionReason::WrongShape,
-            "/params/a/1",
+            "/params",
         );
     }
 
@@ -312,6 +343,15 @@ mod tests {
             bodies.push(with(field, json!(SECRET)));
         }
         bodies.push(with("target", json!({"type": SECRET, "id": "1"})));
+        bodies.push(with("target", json!({"type": "a.b", "id": "1", SECRET: 1})));
+        bodies.push(with(SECRET, json!(1)));
+        bodies.push(with("params", json!({SECRET: "\0"})));
+        bodies.push(with("params", json!({SECRET: [[[[[[[[[]]]]]]]]]})));
+        bodies
+            .push(json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {SECRET: 1}}));
+        for extension in [json!(1.5), json!("x")] {
+            bodies.push(json!({"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {}, SECRET: extension}));
+        }
         bodies.push(with("params", json!({"a": format!("{SECRET}\0")})));
         bodies.push(with("batch", json!(format!("{SECRET}\n"))));
         bodies.push(with("reason", json!(SECRET.repeat(200))));
@@ -323,6 +363,7 @@ mod tests {
             SECRET.to_string(),
             format!("{{\"a\": {SECRET}}}"),
             format!("{{\"{SECRET}"),
+            format!("{{\"{SECRET}\": 1, \"{SECRET}\": 2}}"),
         ] {
             let rejection = read_request(text.as_bytes(), &Envelope::default()).expect_err(&text);
             assert!(!format!("{rejection:?}").contains(SECRET), "{rejection:?}");

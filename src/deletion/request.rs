@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{Key, Target, Tenant, TraceContext};
+use super::{BadName, Key, Target, Tenant, TraceContext};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +58,44 @@ pub struct Envelope {
     pub message_id: Option<String>,
     pub correlation_id: Option<String>,
     pub trace: TraceContext,
+}
+
+/// Stands for what cannot go on: Postgres takes no NUL, and other control characters only ever hide something.
+const REPLACED: char = '\u{FFFD}';
+/// What AMQP carries of an id, and so what can go back with an event.
+const ENVELOPE_ID_MAX_BYTES: usize = 255;
+
+impl Envelope {
+    /// The ids of a message, fit to be kept and to go back with the outcome, whatever was sent.
+    pub fn new(message_id: Option<&str>, correlation_id: Option<&str>, trace: TraceContext) -> Self {
+        Envelope {
+            message_id: message_id.map(clean),
+            correlation_id: correlation_id.map(clean),
+            trace,
+        }
+    }
+
+    /// The message's id as a key. One that could not be kept as it came is none: two of them could look alike.
+    pub(super) fn key(&self) -> Result<Option<Key>, BadName> {
+        match self.message_id.as_deref() {
+            // An empty message_id is how some clients write none.
+            None | Some("") => Ok(None),
+            Some(id) if id.contains(REPLACED) => Err(BadName {
+                found: "a text with control characters".to_owned(),
+                wanted: "1 to 255 bytes without control characters",
+            }),
+            Some(id) => Key::parse(id).map(Some),
+        }
+    }
+}
+
+fn clean(id: &str) -> String {
+    let mut clean = id.replace(char::is_control, &REPLACED.to_string());
+    if clean.len() > ENVELOPE_ID_MAX_BYTES {
+        clean.truncate(clean.floor_char_boundary(ENVELOPE_ID_MAX_BYTES - REPLACED.len_utf8()));
+        clean.push(REPLACED);
+    }
+    clean
 }
 
 impl Request {
@@ -242,5 +280,32 @@ impl fmt::Display for Rejection {
             &self.field
         };
         write!(f, "{} at {at}: {}", self.reason.word(), self.detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_an_envelope_can_be_kept_and_sent_back() {
+        let ids = |id: &str| {
+            let envelope = Envelope::new(Some(id), Some(id), TraceContext::default());
+            assert_eq!(envelope.message_id, envelope.correlation_id);
+            envelope.message_id.expect("an id")
+        };
+        assert_eq!(ids("b1f6-é"), "b1f6-é");
+        assert_eq!(ids("a\0b\u{1b}[0m"), "a\u{fffd}b\u{fffd}[0m");
+        for long in ["x".repeat(256), "\0".repeat(255), "é".repeat(200)] {
+            let id = ids(&long);
+            assert!(
+                id.len() <= ENVELOPE_ID_MAX_BYTES && id.ends_with(REPLACED),
+                "{id}"
+            );
+        }
+        assert_eq!(
+            Envelope::new(None, None, TraceContext::default()),
+            Envelope::default()
+        );
     }
 }

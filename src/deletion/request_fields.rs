@@ -25,7 +25,7 @@ pub const BATCH_MAX_CHARS: usize = 255;
 /// The version of this contract; `version` may be left out.
 pub const REQUEST_VERSION: u64 = 1;
 
-const FIELDS: [&str; 11] = [
+pub(super) const FIELDS: [&str; 11] = [
     "version",
     "action",
     "target",
@@ -38,7 +38,13 @@ const FIELDS: [&str; 11] = [
     "deadline",
     "params",
 ];
-const TARGET_FIELDS: [&str; 2] = ["type", "id"];
+pub(super) const TARGET_FIELDS: [&str; 2] = ["type", "id"];
+
+/// Nothing was asked of us before; an earlier time is a unit or an epoch gone wrong.
+const YEAR_MIN: i32 = 1970;
+/// Far from the year 10000, which neither RFC 3339 nor our time types can write, and from 9999, by which some tables say
+/// "never".
+const YEAR_END: i32 = 9000;
 
 /// The fields of one request, bare or out of its CloudEvent.
 pub(super) struct Fields {
@@ -149,15 +155,13 @@ impl Fields {
 
     fn key(&self, envelope: &Envelope) -> Result<Option<Key>, Rejection> {
         let at = self.pointer("key");
-        match (self.fields.get("key"), envelope.message_id.as_deref()) {
-            (Some(Value::String(key)), _) => Key::parse(key.as_str())
+        match self.fields.get("key") {
+            Some(Value::String(key)) => Key::parse(key.as_str())
                 .map(Some)
                 .map_err(|bad| wrong(at, format!("found {bad}"))),
-            (Some(other), _) => Err(mismatch(at, Some(other), "a string")),
-            // An empty message_id is how some clients write none.
-            (None, None | Some("")) => Ok(None),
-            (None, Some(id)) => Key::parse(id)
-                .map(Some)
+            Some(other) => Err(mismatch(at, Some(other), "a string")),
+            None => envelope
+                .key()
                 .map_err(|bad| wrong(at, format!("found nothing here, and as message_id {bad}"))),
         }
     }
@@ -196,9 +200,19 @@ impl Fields {
         let at = || self.pointer(name);
         match self.fields.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) => OffsetDateTime::parse(text, &Rfc3339)
-                .map(|time| Some(as_kept(time)))
-                .map_err(|_| wrong(at(), format!("found a string in another form; wanted {WANTED}"))),
+            Some(Value::String(text)) => {
+                let time = OffsetDateTime::parse(text, &Rfc3339)
+                    .map_err(|_| wrong(at(), format!("found a string in another form; wanted {WANTED}")))?;
+                match as_kept(time).filter(|time| (YEAR_MIN..YEAR_END).contains(&time.year())) {
+                    Some(time) => Ok(Some(time)),
+                    None => Err(wrong(
+                        at(),
+                        format!(
+                            "found a time out of range; wanted one from {YEAR_MIN} on and before {YEAR_END}, in UTC"
+                        ),
+                    )),
+                }
+            }
             other => Err(mismatch(at(), other, WANTED)),
         }
     }
@@ -217,9 +231,9 @@ impl Fields {
                 format!("found {entries} entries; wanted at most {PARAMS_MAX_ENTRIES}"),
             ));
         }
-        if let Some((name, _)) = params.iter().find(|(_, value)| depth(value) >= PARAMS_DEPTH_MAX) {
+        if params.values().any(|value| depth(value) >= PARAMS_DEPTH_MAX) {
             return Err(wrong(
-                pointer_to(&at, name),
+                at,
                 format!("found deeper nesting; wanted at most {PARAMS_DEPTH_MAX} levels"),
             ));
         }
@@ -227,21 +241,25 @@ impl Fields {
     }
 }
 
+/// The name itself stays out, as content does: who builds objects from data has an address where a name should be.
 fn only_known(at: &str, fields: &Map<String, Value>, known: &[&str]) -> Result<(), Rejection> {
-    match fields.keys().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(name) => Err(wrong(
-            pointer_to(at, name),
-            format!("found an unknown field; wanted only {}", known.join(", ")),
-        )),
+    if fields.keys().all(|name| known.contains(&name.as_str())) {
+        return Ok(());
     }
+    Err(wrong(
+        at,
+        format!(
+            "found a field that is not known; wanted only {}",
+            known.join(", ")
+        ),
+    ))
 }
 
-/// Postgres keeps microseconds and no offset. A finer value would not be the same request when read back.
-fn as_kept(time: OffsetDateTime) -> OffsetDateTime {
-    let time = time.checked_to_offset(time::UtcOffset::UTC).unwrap_or(time);
-    time.replace_nanosecond(time.nanosecond() / 1_000 * 1_000)
-        .unwrap_or(time)
+/// Postgres keeps microseconds and no offset. A finer value would not be the same request when read back. None if there
+/// is no such time in UTC.
+fn as_kept(time: OffsetDateTime) -> Option<OffsetDateTime> {
+    let time = time.checked_to_offset(time::UtcOffset::UTC)?;
+    time.replace_nanosecond(time.nanosecond() / 1_000 * 1_000).ok()
 }
 
 fn depth(value: &Value) -> usize {

@@ -1,7 +1,8 @@
 //! JSON as it came over the wire, read without mercy and without losing the rest.
 //!
 //! A publisher that says one thing twice, hides a NUL or nests without end is told where. Reading goes on after the
-//! first fault, so that the rejection can still name tenant, type and key. No text of this file repeats a value.
+//! first fault, so that the rejection can still name tenant, type and key. No text of this file repeats a value, or a
+//! name that is not of the contract: people put addresses there, and a pointer goes into events and headers.
 
 use std::fmt;
 
@@ -9,10 +10,10 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::reading::is_known_name;
+
 /// Params may nest 8 deep and stand two deep in a CloudEvent; more than that no request needs, and recursion is bounded.
 const TREE_DEPTH_MAX: usize = 10;
-/// Long enough for every pointer that a request can rightly have; the names in it are foreign text.
-const POINTER_MAX_CHARS: usize = 200;
 /// `serde_json` reads an object with such a name as something else; kept in a row, it could never be read back.
 const MAGIC_PREFIX: &str = "$serde_json::private::";
 
@@ -41,15 +42,9 @@ pub(super) fn read(text: &[u8]) -> Result<Strict, String> {
     Ok(Strict { value, fault })
 }
 
-/// `pointer` extended by one name, escaped and bounded.
+/// `pointer` extended by a name of the contract; these need no escaping.
 pub(super) fn pointer_to(pointer: &str, name: &str) -> String {
-    let name = name.replace('~', "~0").replace('/', "~1");
-    let mut whole = format!("{pointer}/{}", name.replace(char::is_control, "�"));
-    if let Some((end, _)) = whole.char_indices().nth(POINTER_MAX_CHARS) {
-        whole.truncate(end);
-        whole.push('…');
-    }
-    whole
+    format!("{pointer}/{name}")
 }
 
 /// Where the reader stands, kept on the stack: a pointer is written only when there is a fault.
@@ -60,12 +55,29 @@ enum Place<'p> {
 }
 
 impl Place<'_> {
+    /// As far as its names are of the contract: then the nearest parent of which that is true.
     fn pointer(&self) -> String {
-        match self {
-            Place::Root => String::new(),
-            Place::Key(parent, name) => pointer_to(&parent.pointer(), name),
-            Place::Index(parent, index) => pointer_to(&parent.pointer(), &index.to_string()),
+        let mut pointer = String::new();
+        self.write(&mut pointer);
+        pointer
+    }
+
+    /// Whether all of it could be written.
+    fn write(&self, pointer: &mut String) -> bool {
+        let (parent, part) = match self {
+            Place::Root => return true,
+            Place::Key(parent, name) if is_known_name(name) => (parent, (*name).to_owned()),
+            Place::Key(parent, _) => {
+                parent.write(pointer);
+                return false;
+            }
+            Place::Index(parent, index) => (parent, index.to_string()),
+        };
+        let whole = parent.write(pointer);
+        if whole {
+            *pointer = pointer_to(pointer, &part);
         }
+        whole
     }
 }
 
@@ -125,7 +137,7 @@ impl<'de> Visitor<'de> for Node<'_> {
                 self.fault(&place, "found a reserved name; wanted another");
             }
             if object.contains_key(&name) {
-                self.fault(&place, "found this name twice in one object; wanted it once");
+                self.fault(&place, "found a name twice in one object; wanted it once");
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
@@ -215,7 +227,7 @@ mod tests {
     #[test]
     fn a_name_given_twice_is_a_fault_and_the_rest_is_still_read() {
         let text = r#"{"a": {"b/~": 1, "b/~": 2}, "tenant": "org_1"}"#;
-        assert_eq!(fault(text).0, "/a/b~1~0");
+        assert_eq!(fault(text).0, "");
         let strict = read(text.as_bytes()).expect("JSON");
         assert_eq!(strict.value["tenant"], "org_1");
         assert_eq!(strict.value["a"]["b/~"], 1);
@@ -223,9 +235,8 @@ mod tests {
 
     #[test]
     fn a_nul_is_found_wherever_it_hides() {
-        assert_eq!(fault(r#"{"params": {"a": ["x", "\u0000"]}}"#).0, "/params/a/1");
-        let (pointer, _) = fault(r#"{"params": {"a\u0000": 1}}"#);
-        assert!(!pointer.contains('\0'));
+        assert_eq!(fault(r#"{"params": {"a": ["x", "\u0000"]}}"#).0, "/params");
+        assert_eq!(fault(r#"{"params": {"a\u0000": 1}}"#).0, "/params");
     }
 
     #[test]
@@ -251,10 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_is_bounded() {
-        assert_eq!(
-            pointer_to("", &"x".repeat(5_000)).chars().count(),
-            POINTER_MAX_CHARS + 1
-        );
+    fn a_pointer_ends_before_the_first_name_that_is_not_of_the_contract() {
+        for (text, pointer) in [
+            (r#"{"target": {"id": "\u0000"}}"#, "/target/id"),
+            (r#"{"tenant": ["a", "\u0000"]}"#, "/tenant/1"),
+            (
+                r#"{"params": {"alice@example.com": {"id": "\u0000"}}}"#,
+                "/params",
+            ),
+            (r#"{"alice@example.com": [{"id": "\u0000"}]}"#, ""),
+            (r#"{"data": {"params": {"x": 1, "x": 2}}}"#, "/data/params"),
+        ] {
+            assert_eq!(fault(text).0, pointer, "{text}");
+        }
     }
 }

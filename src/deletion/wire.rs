@@ -51,11 +51,11 @@ pub struct RequestBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1000), regex(pattern = r"^[^\x00]*$"))]
     pub reason: Option<String>,
-    /// Nothing is done before this time, given as in RFC 3339.
+    /// Nothing is done before this time, given as in RFC 3339, from the year 1970 on and before 9000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub not_before: Option<String>,
-    /// Not done by this time, given as in RFC 3339, somebody is told.
+    /// Not done by this time, given as in RFC 3339 and within the same years, somebody is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub deadline: Option<String>,

@@ -69,9 +69,9 @@ pub(super) fn turned_away(delivery: &Delivery, rejection: Rejection, keep_body: 
 
 fn envelope(delivery: &Delivery) -> Envelope {
     let header = |name: &str| delivery.headers.get(name).and_then(Value::as_text);
-    Envelope {
-        message_id: delivery.message_id.clone(),
-        correlation_id: delivery.correlation_id.clone(),
-        trace: TraceContext::new(header("traceparent"), header("tracestate")),
-    }
+    Envelope::new(
+        delivery.message_id.as_deref(),
+        delivery.correlation_id.as_deref(),
+        TraceContext::new(header("traceparent"), header("tracestate")),
+    )
 }

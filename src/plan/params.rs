@@ -9,16 +9,21 @@ impl Plan {
     /// The field is a JSON pointer into the request; the detail never repeats what was sent.
     pub fn check_params(&self, given: &Map<String, Value>) -> Result<(), (String, String)> {
         for (name, value) in given {
-            let field = || format!("/params/{}", name.replace('~', "~0").replace('/', "~1"));
             let Some(param) = self.params.get(name) else {
                 let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
                 let wanted = match known.as_slice() {
                     [] => "no params at all".to_owned(),
                     known => format!("only {}", known.join(", ")),
                 };
-                return Err((field(), format!("not a param of this type; wanted {wanted}")));
+                // The name is the sender's, and as little repeated as a value.
+                return Err((
+                    "/params".to_owned(),
+                    format!("a param that is not of this type; wanted {wanted}"),
+                ));
             };
-            param.check(value).map_err(|detail| (field(), detail))?;
+            param
+                .check(value)
+                .map_err(|detail| (format!("/params/{name}"), detail))?;
         }
         match self
             .params
@@ -108,8 +113,8 @@ mod tests {
         assert_eq!(
             check(json!({"owner": "x", "s/e": "secret"})),
             wrong(
-                "/params/s~1e",
-                "not a param of this type; wanted only count, force, owner"
+                "/params",
+                "a param that is not of this type; wanted only count, force, owner"
             )
         );
         let given = json!({"owner": "x"});

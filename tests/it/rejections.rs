@@ -47,12 +47,12 @@ async fn invariant_08_each_kind_of_rejection_is_told_with_its_body_and_reason() 
         ),
         (
             "wrong_shape",
-            "/params/colour",
+            "/params",
             changed(json!({"params": {"colour": "red"}})),
         ),
         (
             "wrong_shape",
-            "/params/depth",
+            "/params",
             changed(json!({"params": {"depth": "a\u{0}b"}})),
         ),
         ("unknown_type", "/target/type", of_type("shop.nowhere")),
