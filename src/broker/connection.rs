@@ -3,6 +3,7 @@
 //! The outage is said once when the first link goes and once when the last is back. Tries in between are
 //! silent, because a log that repeats itself every second hides the sentence that matters.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,15 @@ pub(super) type Live = Arc<Connection>;
 #[derive(Clone)]
 pub(super) struct Link {
     now: watch::Receiver<Option<Live>>,
+    unreadable: Arc<AtomicU64>,
     settings: Arc<BrokerSettings>,
+}
+
+/// How a connection ended.
+struct Loss {
+    reason: String,
+    /// By a frame that is no AMQP to lapin. The broker is well, and so is the way to it.
+    by_a_message: bool,
 }
 
 impl Link {
@@ -39,9 +48,26 @@ impl Link {
         stop: CancellationToken,
     ) -> Link {
         let (tell, now) = watch::channel(None);
+        let unreadable = Arc::<AtomicU64>::default();
         outage.opened();
-        tokio::spawn(keep_alive(name, settings.clone(), outage, stop, tell));
-        Link { now, settings }
+        tokio::spawn(keep_alive(
+            name,
+            settings.clone(),
+            outage,
+            stop,
+            tell,
+            unreadable.clone(),
+        ));
+        Link {
+            now,
+            unreadable,
+            settings,
+        }
+    }
+
+    /// How many connections were lost to a message that cannot be read. True of all before the one that is up.
+    pub(super) fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::SeqCst)
     }
 
     /// The connection, if there is one right now.
@@ -79,6 +105,7 @@ async fn keep_alive(
     outage: Arc<Outage>,
     stop: CancellationToken,
     tell: watch::Sender<Option<Live>>,
+    unreadable: Arc<AtomicU64>,
 ) {
     let mut down_since: Option<Instant> = None;
     let mut is_up = false;
@@ -88,11 +115,17 @@ async fn keep_alive(
             is_up = true;
             outage.back(down_since.take());
             tell.send_replace(Some(live.clone()));
-            let error = loss_of(&live).await;
+            let loss = loss_of(&live).await;
             is_up = false;
-            tell.send_replace(None);
-            down_since = Some(Instant::now());
-            outage.lost(name, true, &error);
+            if loss.by_a_message {
+                unreadable.fetch_add(1, Ordering::SeqCst);
+                tell.send_replace(None);
+                outage.interrupted();
+            } else {
+                tell.send_replace(None);
+                down_since = Some(Instant::now());
+                outage.lost(name, true, &loss.reason);
+            }
         }
     };
     tokio::select! {
@@ -132,18 +165,23 @@ async fn insist(
 }
 
 /// Resolves when the connection is not one any more, with what is known of the reason.
-async fn loss_of(live: &Connection) -> String {
+async fn loss_of(live: &Connection) -> Loss {
     let mut events = std::pin::pin!(live.events_listener());
-    let mut last = String::from("the connection was closed");
+    let mut loss = Loss {
+        reason: String::from("the connection was closed"),
+        by_a_message: false,
+    };
     loop {
-        if !live.status().connected() {
-            return last;
-        }
-        let by_clock = Duration::from_millis(LINK_CHECK_MS);
-        if let Ok(event) = tokio::time::timeout(by_clock, events.next()).await {
+        let is_lost = !live.status().connected();
+        let by_clock = Duration::from_millis(if is_lost { 0 } else { LINK_CHECK_MS });
+        let event = tokio::time::timeout(by_clock, events.next()).await;
+        if let Ok(event) = event {
             match event {
                 // A channel's error is told here too; whether the connection still stands is asked above.
-                Some(lapin::Event::Error(error)) => last = error.to_string(),
+                Some(lapin::Event::Error(error)) => {
+                    loss.by_a_message |= matches!(error.kind(), lapin::ErrorKind::ParsingError(_));
+                    loss.reason = error.to_string();
+                }
                 Some(lapin::Event::ConnectionBlocked(reason)) => {
                     warn!(
                         reason,
@@ -152,8 +190,12 @@ async fn loss_of(live: &Connection) -> String {
                 }
                 Some(lapin::Event::ConnectionUnblocked) => info!("the broker takes messages again"),
                 Some(_) => {}
+                None if is_lost => return loss,
                 None => tokio::time::sleep(by_clock).await,
             }
+        } else if is_lost {
+            // Nothing more is told of it.
+            return loss;
         }
     }
 }
@@ -262,6 +304,12 @@ impl Outage {
         if !std::mem::replace(&mut links.said, true) {
             warn!(link, reason, "lost the broker, reconnecting until it is back");
         }
+    }
+
+    /// A connection ended that will be made again at once; whoever used it knows why.
+    fn interrupted(&self) {
+        self.tally.unreadable(1);
+        self.lock().up -= 1;
     }
 
     fn back(&self, down_since: Option<Instant>) {

@@ -36,6 +36,8 @@ pub(super) struct Flow {
     channel: Channel,
     consumer: Consumer,
     ledger: Arc<Ledger>,
+    /// How many undecided deliveries the broker lets it have.
+    prefetch: u16,
     /// Taken from lapin, not yet handed over. It stands here and not in a future, so that a caller who stops
     /// waiting for a batch loses nothing.
     gathered: Gathered,
@@ -50,7 +52,11 @@ struct Gathered {
 }
 
 impl Flow {
-    pub(super) async fn open(live: Live, settings: Arc<BrokerSettings>) -> Result<Flow, BrokerError> {
+    pub(super) async fn open(
+        live: Live,
+        settings: Arc<BrokerSettings>,
+        prefetch: u16,
+    ) -> Result<Flow, BrokerError> {
         if settings.declare {
             // Somebody may have deleted the queue; without it there is nothing to come back to.
             topology::declare(&live).await?;
@@ -66,7 +72,7 @@ impl Flow {
         // Before the consumer: the default is no limit, and lapin's buffer has none either. Per consumer,
         // since 4.3 refuses the global kind.
         channel
-            .basic_qos(settings.prefetch, BasicQosOptions { global: false })
+            .basic_qos(prefetch, BasicQosOptions { global: false })
             .await
             .map_err(failed)?;
         let consumer = channel
@@ -83,6 +89,7 @@ impl Flow {
             channel,
             consumer,
             ledger: Arc::default(),
+            prefetch,
             gathered: Gathered::default(),
             consuming: true,
         })
@@ -91,6 +98,10 @@ impl Flow {
     /// Whether its own connection stands; a lost one is said by its link, not by whoever used it.
     pub(super) fn is_connected(&self) -> bool {
         self.live.status().connected()
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.ledger.acknowledged()
     }
 
     /// Keeps the channel for the acknowledgements to come, but takes no more deliveries. `false`: it took none
@@ -127,6 +138,8 @@ impl Flow {
             None
         };
         let until = Instant::now() + linger;
+        // For more than this nobody needs to linger: it does not come before something is acknowledged.
+        let max = max.min(usize::from(self.prefetch));
         loop {
             match item.take() {
                 Some(Some(Ok(delivery))) => self.gathered.add(delivery),

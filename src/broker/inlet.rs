@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::caution::Caution;
 use super::connection::Link;
 use super::error::BrokerError;
 use super::flow::{Flow, Turn};
@@ -22,13 +23,14 @@ use super::ledger::{Acked, Ledger};
 use super::message::Delivery;
 use super::settings::BrokerSettings;
 use super::tally::Tally;
-use super::topology::REQUESTS_QUEUE;
+use super::topology::{REJECTED_QUEUE, REQUESTS_QUEUE};
 
 pub struct Inlet {
     link: Link,
     settings: Arc<BrokerSettings>,
     tally: Arc<Tally>,
     drain: CancellationToken,
+    caution: Caution,
     flow: Option<Flow>,
     /// Under way to the next flow. It outlives a caller that stops waiting.
     opening: Option<JoinHandle<Result<Flow, BrokerError>>>,
@@ -98,6 +100,7 @@ impl Inlet {
     ) -> Inlet {
         Inlet {
             link,
+            caution: Caution::new(settings.prefetch),
             settings,
             tally,
             drain,
@@ -127,6 +130,11 @@ impl Inlet {
                 }
                 continue;
             };
+            if self.caution.is_over(flow.acknowledged()) {
+                info!(queue = REQUESTS_QUEUE, "taking requests in full again");
+                self.put_down().await;
+                continue;
+            }
             let ended = match flow.gather(&self.link, &self.drain, max.max(1), linger).await {
                 Turn::Ready => match flow.hand_over(&self.tally).await {
                     Some(batch) => return Some(batch),
@@ -145,25 +153,26 @@ impl Inlet {
     pub async fn hold(&mut self) {
         // A flow that is still being made gives itself back when nobody takes it.
         self.opening = None;
-        if let Some(flow) = self.flow.take() {
-            self.tally.set_consuming(false);
-            flow.end().await;
-        }
+        self.put_down().await;
         self.tally.set_held(true);
     }
 
     /// Gives back what is undecided and leaves. Acknowledge the batches in hand before.
     pub async fn close(mut self) {
+        self.put_down().await;
+    }
+
+    async fn put_down(&mut self) {
         if let Some(flow) = self.flow.take() {
             self.tally.set_consuming(false);
+            self.caution.ended(flow.acknowledged());
             flow.end().await;
         }
     }
 
     /// What is gathered but not handed over goes back with the channel; so does every undecided batch.
     async fn lose(&mut self, why: &str) {
-        if let Some(flow) = self.flow.take() {
-            self.tally.set_consuming(false);
+        if let Some(flow) = &self.flow {
             self.tally.consumer_rebuilds(1);
             // A lost connection is said by its link.
             if flow.is_connected() {
@@ -173,14 +182,15 @@ impl Inlet {
                     "the consumer ended, building it anew"
                 );
             }
-            flow.end().await;
         }
+        self.put_down().await;
     }
 
     /// Builds channel and consumer, for as long as it takes. `false`: there is nothing to wait for any more.
     async fn rebuild(&mut self) -> bool {
         let drain = self.drain.clone();
         let mut waits = self.link.backoff();
+        let mut failed = false;
         loop {
             let opening = match &mut self.opening {
                 Some(opening) => opening,
@@ -188,10 +198,38 @@ impl Inlet {
                     let Some(Some(live)) = drain.run_until_cancelled(self.link.up()).await else {
                         return false;
                     };
+                    let was_on = self.caution.is_on();
+                    if self.caution.heed(self.link.unreadable()) {
+                        // It is the message that kept the flow from being made, and not the broker.
+                        waits = self.link.backoff();
+                        if !was_on {
+                            warn!(
+                                queue = REQUESTS_QUEUE,
+                                rejected = REJECTED_QUEUE,
+                                "a message cannot be read as AMQP; taking requests one by one until it is among the \
+                                 rejected, which the delivery limit does"
+                            );
+                        }
+                        failed = false;
+                    }
+                    if std::mem::take(&mut failed) {
+                        let wait = waits.next().unwrap_or(self.settings.reconnect_max);
+                        if drain
+                            .run_until_cancelled(tokio::time::sleep(wait))
+                            .await
+                            .is_none()
+                        {
+                            return false;
+                        }
+                    }
+                    if drain.run_until_cancelled(self.caution.rest()).await.is_none() {
+                        return false;
+                    }
+                    let prefetch = self.caution.next_prefetch();
                     // A task of its own: a consumer whose making is cut off half-way stays registered in lapin,
                     // keeps its channel open, and holds messages that nobody will ever see.
                     self.opening
-                        .insert(tokio::spawn(Flow::open(live, self.settings.clone())))
+                        .insert(tokio::spawn(Flow::open(live, self.settings.clone(), prefetch)))
                 }
             };
             let Some(opened) = drain.run_until_cancelled(opening).await else {
@@ -218,14 +256,7 @@ impl Inlet {
                 }
                 Ok(Err(_)) | Err(_) => {}
             }
-            let wait = waits.next().unwrap_or(self.settings.reconnect_max);
-            if drain
-                .run_until_cancelled(tokio::time::sleep(wait))
-                .await
-                .is_none()
-            {
-                return false;
-            }
+            failed = true;
         }
     }
 }

@@ -6,7 +6,7 @@
 //! undecided comes again.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use lapin::Acker;
 use lapin::options::BasicAckOptions;
@@ -29,6 +29,7 @@ pub(super) struct Ledger {
     /// Taken for the whole of an acknowledgement: two of them on the wire in the wrong order name a tag that
     /// is settled already, and the broker closes the channel for it.
     open: Mutex<VecDeque<Entry>>,
+    acknowledged: AtomicU64,
     abandoned: AtomicBool,
     tell: Notify,
 }
@@ -67,9 +68,18 @@ impl Ledger {
         }
         let Some(newest) = newest else { return Acked::Waits };
         match newest.acker.ack(BasicAckOptions { multiple: true }).await {
-            Ok(true) => Acked::Sent,
+            Ok(true) => {
+                // Tags of a channel count its deliveries from one.
+                self.acknowledged.store(newest.last, Ordering::SeqCst);
+                Acked::Sent
+            }
             Ok(false) | Err(_) => Acked::NotSent,
         }
+    }
+
+    /// How many deliveries of this channel have been acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
     }
 
     pub(super) fn abandon(&self) {

@@ -6,6 +6,7 @@
 //! wait for ever; here connection, channel and consumer are rebuilt from nothing each time.
 
 mod browse;
+mod caution;
 mod connection;
 mod error;
 mod flow;

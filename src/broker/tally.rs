@@ -76,4 +76,6 @@ counters! {
     lost,
     /// Times a link lost its connection.
     outages,
+    /// Times a link lost its connection because a message on it could not be read as AMQP. These are no outages.
+    unreadable,
 }

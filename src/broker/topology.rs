@@ -33,10 +33,14 @@ pub const UNHEARD_EXCHANGE: &str = "deletion.unheard";
 /// The bounded place where unheard events are kept for a person to see.
 pub const UNHEARD_QUEUE: &str = "deletion.unheard";
 
-/// A good message is sent again once for each crash, outage or hold of a worker that had it in its hands,
-/// and 3.10 counts each. Twenty (the default from 4.0) is one bad night; this is not reached by any outage,
-/// while a message that kills its reader every few seconds still ends as rejected within a day.
-const DELIVERIES_MAX: i64 = 10_000;
+/// A good message is sent again once for each crash or hold of a worker that had it in its hands, and 3.10 counts each.
+/// Twenty (the default from 4.0) is one bad night. While our database is away nothing is consumed at all; what can
+/// repeat is a database that answers and then refuses each admission, and between two tries of a worker lie up to 60 s.
+/// At one delivery a minute this is 33 hours of that with one worker, and 8 hours with four. A message that nobody can
+/// read comes every 0.2 s or so ([`caution`](super::caution)) and is among the rejected within seven minutes.
+const DELIVERIES_MAX: i64 = 2_000;
+/// Nobody of ours consumes the unheard; whoever does may give one back as often as it takes.
+const UNHEARD_DELIVERIES_MAX: i64 = 10_000;
 /// Rejected messages wait for a person. When so many wait, the broker refuses more of them: ours stay in the
 /// outbox, dead-lettered ones stay in their source queue, none is dropped.
 const REJECTED_MAX: i64 = 1_000_000;
@@ -115,7 +119,7 @@ fn rejected_arguments() -> FieldTable {
 fn unheard_arguments() -> FieldTable {
     arguments([
         ("x-queue-type", text("quorum")),
-        ("x-delivery-limit", AMQPValue::LongLongInt(DELIVERIES_MAX)),
+        ("x-delivery-limit", AMQPValue::LongLongInt(UNHEARD_DELIVERIES_MAX)),
         ("x-max-length", AMQPValue::LongLongInt(UNHEARD_MAX)),
         // The outcome itself stands in Postgres; an event nobody hears may never hold up the ones that are heard.
         ("x-overflow", text("drop-head")),

@@ -14,6 +14,8 @@ const HEADER_BYTES: usize = 8;
 /// Type, channel, size.
 const FRAME_HEAD_BYTES: usize = 7;
 const METHOD_FRAME: u8 = 1;
+/// Each byte of this becomes 0xff on its way to the broker: no client library would write what is no UTF-8.
+pub(crate) const GARBLED: &str = "garble-this-text";
 const FRAME_END: u8 = 0xCE;
 const BASIC: u16 = 60;
 const CONSUME: u16 = 20;
@@ -148,10 +150,20 @@ async fn frames(
                 }
                 buffer.extend_from_slice(&chunk[..read]);
                 let whole = whole_frames(&buffer, &consuming_on);
+                garble(&mut buffer[..whole]);
                 to.write_all(&buffer[..whole]).await?;
                 buffer.drain(..whole);
             }
         }
+    }
+}
+
+fn garble(frames: &mut [u8]) {
+    let found = frames
+        .windows(GARBLED.len())
+        .position(|seen| seen == GARBLED.as_bytes());
+    if let Some(at) = found {
+        frames[at..at + GARBLED.len()].fill(0xff);
     }
 }
 

@@ -4,6 +4,7 @@ mod desk;
 mod inlet;
 mod outage;
 mod outlet;
+mod poison;
 mod topology;
 
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use sexton::broker::{
 use sexton::services::{Ending, Options, Services};
 use tokio_util::sync::CancellationToken;
 
-use crate::amqp_wire::Wire;
+use crate::amqp_wire::{GARBLED, Wire};
 use crate::world::World;
 
 /// Nothing here takes a tenth of this on an idle machine; a test that hangs says so within a minute.
@@ -117,6 +118,22 @@ async fn until_ready(broker: &Broker, queue: &str, wanted: u32) {
     })
     .await;
     desk.close().await;
+}
+
+/// Puts something of the world's vhost by the management API.
+async fn manage(world: &World, what: &str, name: &str, body: &'static str) {
+    let amqp = reqwest::Url::parse(&world.amqp_url).unwrap();
+    let url = reqwest::Url::parse(&world.urls.management_url)
+        .unwrap()
+        .join(&format!("api/{what}{}/{name}", amqp.path()))
+        .unwrap();
+    let answer = reqwest::Client::new()
+        .put(url)
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    assert!(answer.status().is_success(), "{}", answer.status());
 }
 
 /// Somebody else at the same broker, with no promises.

@@ -119,19 +119,8 @@ async fn forbid_writing_to_secret(world: &World) {
     } else {
         amqp.username()
     };
-    let path = format!("api/permissions{}/{user}", amqp.path());
-    let url = reqwest::Url::parse(&world.urls.management_url)
-        .unwrap()
-        .join(&path)
-        .unwrap();
     let rights = r#"{"configure": ".*", "write": "^(?!secret).*$", "read": ".*"}"#;
-    let answer = reqwest::Client::new()
-        .put(url)
-        .body(rights)
-        .send()
-        .await
-        .expect("an answer");
-    assert!(answer.status().is_success(), "{}", answer.status());
+    manage(world, "permissions", user, rights).await;
 }
 
 #[tokio::test]
