@@ -26,7 +26,7 @@
 //!     [[step]]
 //!     name    = "keep"
 //!     archive = { rows = "select * from sessions where key = :id", to = "{tenant}/{id}/session", store = "archive" }
-//!     undo    = { nothing = true }                       # or { call = "system.call" } for a call
+//!     undo    = { nothing = true }                       # for a call also { call = "system.call" }; both send {generation}
 //!
 //!     [[step]]
 //!     name   = "tear-down"
