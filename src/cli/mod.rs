@@ -10,6 +10,7 @@ mod print;
 mod rejected;
 mod request;
 mod run;
+mod say;
 mod wait;
 
 use std::error::Error;
@@ -159,10 +160,8 @@ pub async fn main() -> ExitCode {
     match carry_out(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!(
-                "sexton: {}",
-                crate::telemetry::chain(&error as &(dyn Error + 'static))
-            );
+            let chain = crate::telemetry::chain(&error as &(dyn Error + 'static));
+            print::trouble(&format!("sexton: {chain}"));
             ExitCode::from(error.exit_code())
         }
     }

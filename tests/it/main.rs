@@ -18,6 +18,7 @@ mod broker;
 mod cli;
 mod cli_away;
 mod cli_repair;
+mod cli_said;
 mod connectors;
 mod contract;
 mod crashes;
