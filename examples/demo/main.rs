@@ -11,6 +11,7 @@ mod ledger;
 mod play;
 mod progress;
 mod requests;
+mod say;
 mod stage;
 mod table;
 
@@ -23,6 +24,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 
 use estate::Estate;
+use say::say;
 use stage::Stage;
 
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
@@ -55,7 +57,7 @@ async fn main() -> ExitCode {
     match show(&options).await {
         Ok(code) => code,
         Err(fault) => {
-            eprintln!("demo: {fault}");
+            say::to_stderr(format_args!("demo: {fault}"));
             ExitCode::FAILURE
         }
     }
@@ -71,7 +73,7 @@ async fn show(options: &Options) -> Result<ExitCode, Fault> {
         }
     });
     let began = Instant::now();
-    println!("Starting Postgres, RabbitMQ and a cloud");
+    say!("Starting Postgres, RabbitMQ and a cloud");
     let mut stage = tokio::select! {
         stage = Stage::open() => stage?,
         () = &mut asked => return Ok(ExitCode::from(INTERRUPTED)),
@@ -81,12 +83,12 @@ async fn show(options: &Options) -> Result<ExitCode, Fault> {
         () = &mut asked => None,
     };
     if matches!(ended, Some(Ok(false))) {
-        println!("\nThe last words of the worker:\n{}", stage.last_words());
+        say!("\nThe last words of the worker:\n{}", stage.last_words());
     }
     stage.close().await?;
     match ended {
         Some(Ok(all_well)) => {
-            println!("\n{:.0?} in all, everything stopped and removed", began.elapsed());
+            say!("\n{:.0?} in all, everything stopped and removed", began.elapsed());
             Ok(if all_well {
                 ExitCode::SUCCESS
             } else {
@@ -95,7 +97,7 @@ async fn show(options: &Options) -> Result<ExitCode, Fault> {
         }
         Some(Err(fault)) => Err(fault),
         None => {
-            println!("\ninterrupted; everything stopped and removed");
+            say!("\ninterrupted; everything stopped and removed");
             Ok(ExitCode::from(INTERRUPTED))
         }
     }
@@ -116,7 +118,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     fill::platform(&platform, SCHEMA, &estate).await?;
     fill::cloud(&client, &stage.cloud_url, &estate).await?;
-    println!(
+    say!(
         "{} computers of {} organizations; {computers} of them are to go",
         estate.computers.len(),
         estate.organizations.len(),

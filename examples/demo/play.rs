@@ -14,6 +14,7 @@ use crate::fill;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::requests::{self, Asked};
+use crate::say::say;
 use crate::stage::Stage;
 
 /// The whole is promised in three minutes; what has no outcome by then has none, and the checks will say so.
@@ -204,7 +205,7 @@ async fn publish_foreign(
         Ok(ended) if ended.success() => Ok(true),
         Ok(ended) => Err(format!("{FOREIGN_CLIENT}: {ended}").into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("  {FOREIGN_CLIENT} is not installed: its request goes out by Sexton's own client");
+            say!("  {FOREIGN_CLIENT} is not installed: its request goes out by Sexton's own client");
             ledger.published -= 1;
             publish(broker, ledger, vec![asked]).await.map(|()| false)
         }
