@@ -50,6 +50,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Carry deletions out: all roles, or those named
+    ///
+    /// The first SIGTERM or Ctrl-C takes nothing new and finishes what runs, for `engine.drain` at most; a second one
+    /// hands back at once what still runs. Either way an interrupted step spends no attempt.
     #[command(after_help = CODES)]
     Run {
         /// One role of this process; may be repeated

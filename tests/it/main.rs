@@ -31,6 +31,7 @@ mod plans;
 mod rejections;
 mod secrets;
 mod services;
+mod stops;
 mod takeover;
 mod telemetry;
 mod trouble;

@@ -81,6 +81,19 @@ impl Outside {
         (status.unwrap_or_else(|_| panic!("it does not end:\n{log}")), log)
     }
 
+    /// Waits until its log has these words.
+    pub(crate) async fn says(&self, words: &str) {
+        let waited = tokio::time::timeout(patience(), async {
+            let mut every = tokio::time::interval(std::time::Duration::from_millis(10));
+            while !self.log().contains(words) {
+                every.tick().await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!("{words}: not in time in:\n{}", self.log());
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("its log")
     }
