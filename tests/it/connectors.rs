@@ -8,6 +8,7 @@
 mod cloud;
 
 mod archive;
+mod bucket;
 mod chunks;
 mod harness;
 mod http;
@@ -15,3 +16,4 @@ mod place;
 mod postgres;
 mod proxy;
 mod reads;
+mod s3;
