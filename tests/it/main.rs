@@ -9,12 +9,14 @@ mod heard;
 mod house;
 mod shop;
 mod template;
+mod vendor;
 mod workers;
 mod world;
 
 mod admission;
 mod asyncapi;
 mod broker;
+mod calls;
 mod cli;
 mod cli_away;
 mod cli_repair;
