@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use crate::house::House;
 use crate::shop::{delete, with};
@@ -177,4 +178,29 @@ async fn an_outcome_that_is_unknown_is_looked_at_before_anything_is_repeated() {
         .collect();
     assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
     assert_eq!(vendor.asked("GET /whoami").len(), 1, "gone only with evidence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_while_a_service_is_at_work_is_noted() {
+    let vendor = Vendor::open().await;
+    let house = house(&vendor, 1, &["a"]).await;
+    vendor.answers("DELETE /machines/a", &[Answer::Status(202)]);
+    vendor.answers("GET /machines/a", &[Answer::Is("ending")]);
+    let worker = house.worker();
+    // Late enough that the request is admitted before.
+    let deadline = sexton::clock::now() + Duration::from_millis(700);
+    let deadline = deadline.format(&Rfc3339).expect("a time");
+    house
+        .publish(with(machine("a"), json!({"deadline": deadline})))
+        .await;
+    house
+        .until(
+            "the deadline is noted",
+            "select exists (select from sexton.journal where entries @> '[{\"e\": \"overdue\"}]')",
+        )
+        .await;
+    vendor.answers("GET /machines/a", &[Answer::Status(404)]);
+    assert_eq!(house.heard.end("k-a").await.detail("result"), Some("deleted"));
+    worker.stop().await;
+    house.everything_is_over().await;
 }
