@@ -1,8 +1,10 @@
-//! Signals a person sends: the first one finishes what runs, the second one hands it back at once.
+//! Signals a person sends: the first one finishes what runs, the second one hands it back at once. And who does not listen
+//! to what a worker says stops nothing.
 
 use rustix::process::Signal;
 
 use crate::house::{House, THING, delete};
+use crate::workers::Outside;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_drain_and_spends_no_attempt() {
@@ -56,4 +58,17 @@ async fn a_second_signal_ends_the_drain_and_spends_no_attempt() {
             1
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_log_nobody_reads_does_its_work_and_stops_cleanly() {
+    let house = House::new().await;
+    house.things(&["a"]).await;
+    let worker = Outside::unread(&house.settings_file(), house.folder());
+    house.publish(delete("a")).await;
+    assert_eq!(house.heard.end("k-a").await.detail("result"), Some("deleted"));
+    worker.signal(Signal::TERM);
+    let (status, _) = worker.ended().await;
+    assert_eq!(status.code(), Some(0));
+    house.everything_is_over().await;
 }
