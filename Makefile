@@ -4,7 +4,8 @@
 demo: setup
 	scripts/demo
 
-test: setup
+test:
+	@scripts/setup tests
 	scripts/test
 
 # Installs what is missing; says so where it cannot.

@@ -161,4 +161,6 @@ impl Settings {
 }
 
 #[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
 mod tests;

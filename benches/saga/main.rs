@@ -12,6 +12,7 @@ mod rivals;
 mod table;
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
 use sexton::services::{Options, Services};
@@ -33,12 +34,13 @@ fn main() -> ExitCode {
         .map_err(Fail::from)
         .and_then(|runtime| runtime.block_on(act()));
     done.unwrap_or_else(|error| {
-        eprintln!("bench: {error}");
+        let mut said = format!("bench: {error}\n");
         let mut cause = error.source();
         while let Some(below) = cause {
-            eprintln!("  since {below}");
+            said += &format!("  since {below}\n");
             cause = below.source();
         }
+        let _ = std::io::stderr().write_all(said.as_bytes());
         ExitCode::FAILURE
     })
 }
@@ -60,9 +62,9 @@ async fn act() -> Result<ExitCode, Fail> {
 async fn compare() -> Result<ExitCode, Fail> {
     let runs = number("BENCH_RUNS", RUNS)?;
     let requests = number("BENCH_REQUESTS", REQUESTS)?;
-    println!(
+    table::tell(&format!(
         "{requests} requests of four steps that do nothing, {runs} runs each, in turns; Postgres with fsync"
-    );
+    ));
     let services = Services::start(Options::private()).await?;
     let measured = measure_all(&services, runs, requests).await;
     services.stop().await?;

@@ -1,5 +1,6 @@
 //! What was measured, as a table, and whether it is good enough: the exit code says it too.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,8 +39,13 @@ impl Run {
     }
 }
 
+/// Whoever reads may leave; the servers are stopped all the same, and the exit code tells.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 pub(super) fn say(rival: Rival, turn: usize, run: &Run) {
-    println!(
+    tell(&format!(
         "  run {} {:<7} {:>7.0} sagas/s  {:>6.4} commits  {:>6.0} WAL bytes  in {:.1} s",
         turn + 1,
         rival.name(),
@@ -47,23 +53,23 @@ pub(super) fn say(rival: Rival, turn: usize, run: &Run) {
         run.commits(),
         run.wal_bytes(),
         run.took.as_secs_f64()
-    );
+    ));
 }
 
 /// Prints the medians and says whether the bounds are kept.
 pub(super) fn judge(sexton: &[Run], bare: &[Run]) -> ExitCode {
     let row = |what: &str, of: &dyn Fn(&Run) -> f64, digits: usize| {
         let (ours, theirs) = (median(sexton, of), median(bare, of));
-        println!(
+        tell(&format!(
             "{what:<28}{ours:>12.digits$}{theirs:>12.digits$}{:>9.2}",
             ours / theirs
-        );
+        ));
         (ours, theirs)
     };
-    println!(
+    tell(&format!(
         "\n{:<28}{:>12}{:>12}{:>9}",
         "median of runs", "sexton", "bare", "ratio"
-    );
+    ));
     let (ours, theirs) = row("sagas/s", &Run::per_second, 0);
     let (commits, _) = row("commits a saga", &Run::commits, 4);
     let (wal, _) = row("WAL bytes a saga", &Run::wal_bytes, 0);
@@ -82,12 +88,12 @@ pub(super) fn judge(sexton: &[Run], bare: &[Run]) -> ExitCode {
         &|run| run.cpu_micros(|spent| spent.broker),
         1,
     );
-    println!();
+    tell("");
 
     let mut kept = true;
     let ratio = ours / theirs;
     let mut hold = |holds: bool, sentence: String| {
-        println!("{} {sentence}", if holds { "kept  " } else { "BROKEN" });
+        tell(&format!("{} {sentence}", if holds { "kept  " } else { "BROKEN" }));
         kept &= holds;
     };
     hold(

@@ -5,7 +5,7 @@
 //! `/stats` tells what was really done, for those who check.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,7 +99,7 @@ type Answer = Response<Body>;
 async fn main() -> io::Result<()> {
     let listener = TcpListener::bind(Options::parse().listen).await?;
     // The first line is for programs; nothing else goes to stdout.
-    println!("http://{}", listener.local_addr()?);
+    writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     serve(listener, Options::parse()).await
 }
 

@@ -14,9 +14,10 @@ use crate::fill;
 use crate::ledger::Ledger;
 use crate::progress::Progress;
 use crate::requests::{self, Asked};
+use crate::say::say;
 use crate::stage::Stage;
 
-/// The whole is promised in three minutes; what has no outcome by then has none, and the checks will say so.
+/// Leaves the checks their part of the whole's time; what has no outcome by then has none, and the checks will say so.
 const OUTCOMES_MAX: Duration = Duration::from_secs(150);
 /// A table says nothing by itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -179,7 +180,8 @@ async fn publish(broker: &Broker, ledger: &mut Ledger, all: Vec<Asked>) -> Resul
     }
 }
 
-/// One delete with a client that shares no line with Sexton; if it is not installed, with ours.
+/// One delete with a client that shares no line with Sexton; if it is not installed, with ours, so that the rest can be
+/// seen: the check of it fails.
 async fn publish_foreign(
     stage: &Stage,
     broker: &Broker,
@@ -204,7 +206,7 @@ async fn publish_foreign(
         Ok(ended) if ended.success() => Ok(true),
         Ok(ended) => Err(format!("{FOREIGN_CLIENT}: {ended}").into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            println!("  {FOREIGN_CLIENT} is not installed: its request goes out by Sexton's own client");
+            say!("  {FOREIGN_CLIENT} is not installed: its request goes out by Sexton's own client");
             ledger.published -= 1;
             publish(broker, ledger, vec![asked]).await.map(|()| false)
         }

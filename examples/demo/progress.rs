@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::say::say;
+
 /// Plain lines are for logs: one for each tenth of the way.
 const PLAIN_LINES: usize = 10;
 
@@ -37,7 +39,7 @@ impl Progress {
         let line = heard * PLAIN_LINES / self.wanted.max(1);
         if self.plain && line > self.shown {
             self.shown = line;
-            println!(
+            say!(
                 "  {:5.1} s  {heard}/{} outcomes",
                 self.began.elapsed().as_secs_f64(),
                 self.wanted
@@ -48,7 +50,7 @@ impl Progress {
     /// Something happened that is worth a line of its own.
     pub(crate) fn say(&self, what: &str) {
         if self.plain {
-            println!("  {:5.1} s  {what}", self.began.elapsed().as_secs_f64());
+            say!("  {:5.1} s  {what}", self.began.elapsed().as_secs_f64());
         } else {
             self.bar.println(format!("  {what}"));
         }

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 
 use crate::Fault;
 use crate::play::Played;
+use crate::say::say;
 
 const LABEL_WIDTH: usize = 34;
 
@@ -24,7 +25,7 @@ pub(crate) async fn print(sexton: &PgPool, played: &Played) -> Result<(), Fault>
     let turned_away: i64 = rejected.iter().map(|(_, count)| count).sum();
     let published = i64::try_from(ledger.published)?;
 
-    println!();
+    say!("");
     row("messages published", published);
     row("  by a foreign client", usize::from(played.foreign));
     row("  copies of others", published - kept - turned_away);
@@ -38,13 +39,13 @@ pub(crate) async fn print(sexton: &PgPool, played: &Played) -> Result<(), Fault>
     for (end, count) in ends(played) {
         row(&format!("  {end}"), count);
     }
-    println!();
+    say!("");
     for (what, count) in counted(sexton, WORK).await? {
         row(&what, count);
     }
     row("open when the worker was killed", played.open_at_kill);
     row("events, repeats included", ledger.deliveries);
-    println!();
+    say!("");
     let mut waits: Vec<Duration> = ledger
         .outcomes()
         .filter(|(_, outcome)| outcome.result.is_some())
@@ -54,7 +55,7 @@ pub(crate) async fn print(sexton: &PgPool, played: &Played) -> Result<(), Fault>
     row("from publish to outcome, p50", seconds(share(&waits, 50)));
     row("from publish to outcome, p99", seconds(share(&waits, 99)));
     row("until the last outcome", seconds(played.took));
-    println!();
+    say!("");
     Ok(())
 }
 
@@ -88,9 +89,9 @@ pub(crate) async fn reasons(sexton: &PgPool) -> Result<(), Fault> {
     )
     .await?;
     for (reason, count) in reasons {
-        println!("  {count:>5}  {reason}");
+        say!("  {count:>5}  {reason}");
     }
-    println!();
+    say!("");
     Ok(())
 }
 
@@ -114,7 +115,7 @@ fn ends(played: &Played) -> BTreeMap<String, usize> {
 }
 
 fn row(label: &str, value: impl std::fmt::Display) {
-    println!("  {label:LABEL_WIDTH$}{value:>10}");
+    say!("  {label:LABEL_WIDTH$}{value:>10}");
 }
 
 fn seconds(span: Duration) -> String {

@@ -10,11 +10,12 @@ const JOURNAL_SHOWN_MAX: usize = 60;
 pub(super) fn tell(account: &Account) {
     let now = account.read_at;
     let why = &account.why;
-    let mut text = format!(
-        "Deletion {} of {} {} (tenant {})\n\n",
+    print::line(&format!(
+        "Deletion {} of {} {} (tenant {})",
         account.id, account.target_type, account.target, account.tenant
-    );
-    let mut fact = |name: &str, said: String| text.push_str(&format!("{name:<9} {said}\n"));
+    ));
+    print::line("");
+    let fact = |name: &str, said: String| print::line(&format!("{name:<9} {said}"));
     match (account.ended_at, &account.result) {
         (Some(at), Some(result)) => fact("ended", format!("{result}, {}", print::placed(at, now))),
         _ => {
@@ -42,7 +43,7 @@ pub(super) fn tell(account: &Account) {
         fact("deadline", print::placed(deadline, now));
     }
     fact("plan", account.plan.short().to_owned());
-    print::line(&text);
+    print::line("");
 
     let steps: Vec<Vec<String>> = account
         .steps
@@ -59,7 +60,8 @@ pub(super) fn tell(account: &Account) {
         })
         .collect();
     print::table(&["", "STEP", "SYSTEM", "ATTEMPTS", "STATE"], &steps);
-    print::line(&format!("\nRequests ({}):", account.requests_total));
+    print::line("");
+    print::line(&format!("Requests ({}):", account.requests_total));
     for request in &account.requests {
         let by = request
             .requested_by
@@ -80,7 +82,8 @@ pub(super) fn tell(account: &Account) {
         ));
     }
     if !account.signals.is_empty() {
-        print::line("\nSaid to it:");
+        print::line("");
+        print::line("Said to it:");
     }
     for signal in &account.signals {
         let reason = signal
@@ -95,7 +98,8 @@ pub(super) fn tell(account: &Account) {
         ));
     }
     let skipped = account.journal.len().saturating_sub(JOURNAL_SHOWN_MAX);
-    print::line("\nJournal:");
+    print::line("");
+    print::line("Journal:");
     if skipped > 0 {
         print::line(&format!("  … {skipped} earlier entries; --json has them"));
     }

@@ -7,7 +7,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::account::tell;
-use super::{By, CliError, print};
+use super::say::{SayArgs, Word, say};
+use super::{CliError, print};
 use crate::app;
 use crate::deletion::{DeletionId, Key, Target, TargetId, TargetType, Tenant};
 use crate::operator::Operator;
@@ -29,11 +30,12 @@ pub(super) enum Deletions {
     Show(ShowArgs),
     /// Let a parked deletion go on with fresh attempts; a waiting one goes on now
     ///
-    /// Heard before anything else is begun; audited.
+    /// Heard before anything else is begun; audited. One that cannot be told keeps no other from it; the end is then 65.
     Retry(SayArgs),
     /// Have a deletion undone and ended, unless it has passed its point of no return
     ///
     /// What was done is undone in reverse. Heard before anything else is begun; its outcome tells who was first; audited.
+    /// One that cannot be told keeps no other from it; the end is then 65.
     Cancel(SayArgs),
 }
 
@@ -94,21 +96,6 @@ pub(super) struct ShowArgs {
     #[arg(long = "id", value_name = "ID", requires_all = ["tenant", "target_type"], id = "target_id")]
     target_id: Option<String>,
     /// Answer in JSON
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
-pub(super) struct SayArgs {
-    /// The ids of the deletions, or of requests
-    #[arg(required = true, value_name = "DELETION")]
-    ids: Vec<Uuid>,
-    /// Why, for the audit
-    #[arg(long)]
-    reason: Option<String>,
-    #[command(flatten)]
-    by: By,
-    /// Answer in JSON: {"deletions": [{id, said}]}
     #[arg(long)]
     json: bool,
 }
@@ -232,7 +219,8 @@ async fn show(settings: &Settings, args: ShowArgs) -> Result<ExitCode, CliError>
     let (latest, older) = accounts.split_at(1);
     latest.iter().for_each(tell);
     if !older.is_empty() {
-        print::line("\nEarlier ones of the same target:");
+        print::line("");
+        print::line("Earlier ones of the same target:");
         let rows: Vec<Vec<String>> = older
             .iter()
             .map(|one| {
@@ -278,40 +266,4 @@ fn wanted(args: &ShowArgs) -> Result<(Wanted, String), CliError> {
 
 fn wrong(option: &'static str) -> impl Fn(crate::deletion::BadName) -> CliError {
     move |bad| CliError::Usage(format!("{option}: found {bad}"))
-}
-
-#[derive(Clone, Copy)]
-enum Word {
-    Retry,
-    Cancel,
-}
-
-async fn say(settings: &Settings, args: SayArgs, word: Word) -> Result<ExitCode, CliError> {
-    let operator = Operator::new(app::store(settings).await?, args.by.name());
-    let mut said = Vec::new();
-    for named in args.ids {
-        let found = operator.find(&Wanted::Id(named)).await?;
-        let Some(id) = found.first().copied() else {
-            return Err(CliError::Data(format!("no deletion is known as {named}")));
-        };
-        let reason = args.reason.as_deref();
-        match word {
-            Word::Retry => operator.retry(id, reason).await?,
-            Word::Cancel => operator.cancel(id, reason).await?,
-        }
-        if !args.json {
-            let what = match word {
-                Word::Retry => "it goes on now",
-                Word::Cancel => {
-                    "it is undone and ends, unless the point of no return was reached first; its outcome tells"
-                }
-            };
-            print::line(&format!("{id}: {what}"));
-        }
-        said.push(json!({"id": id, "said": match word { Word::Retry => "retry", Word::Cancel => "cancel" }}));
-    }
-    if args.json {
-        print::json(&json!({"deletions": said}));
-    }
-    Ok(ExitCode::SUCCESS)
 }

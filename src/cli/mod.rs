@@ -10,6 +10,7 @@ mod print;
 mod rejected;
 mod request;
 mod run;
+mod say;
 mod wait;
 
 use std::error::Error;
@@ -49,6 +50,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Carry deletions out: all roles, or those named
+    ///
+    /// The first SIGTERM or Ctrl-C takes nothing new and finishes what runs, for `engine.drain` at most; a second one
+    /// hands back at once what still runs. Either way an interrupted step spends no attempt.
     #[command(after_help = CODES)]
     Run {
         /// One role of this process; may be repeated
@@ -159,10 +163,8 @@ pub async fn main() -> ExitCode {
     match carry_out(cli).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!(
-                "sexton: {}",
-                crate::telemetry::chain(&error as &(dyn Error + 'static))
-            );
+            let chain = crate::telemetry::chain(&error as &(dyn Error + 'static));
+            print::trouble(&format!("sexton: {chain}"));
             ExitCode::from(error.exit_code())
         }
     }

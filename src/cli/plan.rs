@@ -122,7 +122,7 @@ fn check(settings: &Settings, args: &CheckArgs) -> Result<ExitCode, CliError> {
             Err(AppError::Plans { source }) => {
                 wrong = true;
                 if !args.json {
-                    eprintln!("{source}");
+                    print::trouble(&source.to_string());
                 }
                 let errors: Vec<Value> = source
                     .0

@@ -1,4 +1,7 @@
 //! Words on the terminal: aligned tables, moments a person can place, and JSON.
+//!
+//! Much of what is shown was written by strangers: ids, headers, whole bodies. A terminal obeys control characters, so
+//! all that leaves here has them spelt out.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,33 +13,87 @@ use time::macros::format_description;
 /// Foreign ids can be half a page; what is cut here stands whole in `--json` and in `show`.
 const CELL_MAX_CHARS: usize = 48;
 
-/// To stdout. Whoever reads may have left (`| head`); that is no error of ours.
+/// To stdout, lines and all.
 pub(super) fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    write(std::io::stdout().lock(), &harmless(text));
 }
 
+/// One line: what comes from outside cannot make two of it.
 pub(super) fn line(text: &str) {
-    out(&format!("{text}\n"));
+    write(std::io::stdout().lock(), &format!("{}\n", one_line(text)));
+}
+
+/// To stderr, for what went wrong or belongs to no answer.
+pub(super) fn trouble(text: &str) {
+    write(std::io::stderr().lock(), &format!("{}\n", harmless(text)));
 }
 
 pub(super) fn json(value: &impl Serialize) {
     // Maps with text for keys, numbers and text: these always have a JSON form.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
-    line(&text);
+    write(std::io::stdout().lock(), &format!("{}\n", spelt_in_json(&text)));
+}
+
+/// The one place that writes to a terminal. Whoever reads may have left (`| head`): that is no error of ours, and the
+/// exit code still tells.
+fn write(mut to: impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}
+
+/// Beside the control characters there are those that turn the direction of writing, so that a line reads as another.
+fn is_obeyed(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn spelt(text: &str, kept: &[char]) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_obeyed(letter) && !kept.contains(&letter) {
+            safe.extend(letter.escape_default());
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
+}
+
+fn harmless(text: &str) -> String {
+    spelt(text, &['\n', '\t'])
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    spelt(text, &[])
+}
+
+/// JSON spells out the first 32 by itself; the others can stand only inside its strings, where `\u` means the same.
+fn spelt_in_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_obeyed(letter) && letter != '\n' {
+            safe.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
 }
 
 /// Columns as wide as their widest cell; the last one may run on.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
+    out(&shown(head, rows));
+}
+
+fn shown(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut all: Vec<Vec<String>> = vec![head.iter().map(|name| (*name).to_owned()).collect()];
     all.extend(rows.iter().map(|row| {
         let last = row.len().saturating_sub(1);
         row.iter()
             .enumerate()
-            .map(|(at, cell)| if at == last { cell.clone() } else { cut(cell) })
+            .map(|(at, cell)| (at, one_line(cell)))
+            .map(|(at, cell)| if at == last { cell } else { cut(&cell) })
             .collect()
     }));
-    out(&aligned(&all));
+    aligned(&all)
 }
 
 fn aligned(rows: &[Vec<String>]) -> String {
@@ -109,6 +166,20 @@ mod tests {
         let rows = [["id", "why"], ["käse", ""], ["b", "long"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(aligned(&rows), "id    why\nkäse\nb     long\n");
         assert_eq!(cut(&"é".repeat(100)).chars().count(), CELL_MAX_CHARS);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_spelt_out() {
+        let foreign = "a\u{1b}[2Jb\r\n\tc\u{9b}1m\u{7f}d\u{202e}e";
+        let spelt = "a\\u{1b}[2Jb\\r\\n\\tc\\u{9b}1m\\u{7f}d\\u{202e}e";
+        assert_eq!(one_line(foreign), spelt);
+        assert_eq!(harmless("two\nlines\u{7}\n"), "two\nlines\\u{7}\n");
+        let rows = [vec![foreign.to_owned(), foreign.to_owned()]];
+        assert_eq!(shown(&["id", "why"], &rows).lines().count(), 2);
+        let json = serde_json::to_string_pretty(&[foreign]).unwrap();
+        let safe = spelt_in_json(&json);
+        assert!(!safe.chars().any(|letter| letter.is_control() && letter != '\n'));
+        assert_eq!(serde_json::from_str::<[String; 1]>(&safe).unwrap(), [foreign]);
     }
 
     #[test]

@@ -119,7 +119,9 @@ pub(super) async fn request(settings: &Settings, args: RequestArgs) -> Result<Ex
     }
     let Some(outcome) = outcome else {
         let span = humantime::format_duration(args.timeout);
-        eprintln!("sexton: no outcome within {span}; the request goes on, and its key is {key}");
+        print::trouble(&format!(
+            "sexton: no outcome within {span}; the request goes on, and its key is {key}"
+        ));
         return Ok(ExitCode::from(wait::EXIT_TIMEOUT));
     };
     if !args.json {

@@ -23,6 +23,10 @@ const LAST_WORDS_LINES: usize = 12;
 /// Between two looks at a process or a port that says nothing by itself.
 pub(super) const LOOK_AGAIN_MS: u64 = 25;
 
+/// A server that is there answers within this, also beside a compiler; whoever is silent for longer is asked again, as
+/// a stranger who has taken the port never answers at all.
+const TRY_MAX_S: u64 = 5;
+
 /// A server asked to end cleanly that has not done so by now hangs; RabbitMQ takes 6 s on a loaded machine.
 const END_MAX_S: u64 = 60;
 
@@ -108,7 +112,8 @@ impl Server {
         }
     }
 
-    /// Looks until `ready` says so; ends early with the log's last words if the process does.
+    /// Looks until `ready` says so; ends early with the log's last words if the process does. A look that hangs counts as
+    /// "not yet", so that the bound holds whatever is on the other side.
     pub(super) async fn until<F: AsyncFnMut() -> bool>(
         &self,
         ready_max_s: u64,
@@ -122,7 +127,9 @@ impl Server {
                     log: self.last_words(),
                 });
             }
-            if ready().await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let a_try = left.min(Duration::from_secs(TRY_MAX_S));
+            if tokio::time::timeout(a_try, ready()).await == Ok(true) {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -195,5 +202,39 @@ impl Server {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_who_never_answers_does_not_hold_up_the_start() {
+        let lair = Lair::open().unwrap();
+        let program = Program {
+            name: "sleeper",
+            end_signal: "KILL",
+            command: vec!["sleep".into(), "600".into()],
+            env: Vec::new(),
+            lair: &lair,
+        };
+        let server = program.start().unwrap();
+        // It takes connections, which the kernel does for it, and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page = format!("http://{}/", silent.local_addr().unwrap());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let started = server.until(1, async || client.get(&page).send().await.is_ok());
+        let bound = Duration::from_secs(30);
+        let ended = tokio::time::timeout(bound, started)
+            .await
+            .expect("the bound holds");
+        assert!(
+            matches!(ended, Err(ServicesError::NotReady { waited_s: 1, .. })),
+            "{ended:?}"
+        );
+        tokio::task::spawn_blocking(move || drop(lair)).await.unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! Where the two servers are, and a place of one's own in them: a database and a vhost for each test and each
 //! demonstration, so that they can share one pair of servers and still meet nobody.
 
+use std::time::Duration;
+
 use reqwest::{Method, Url};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -8,6 +10,10 @@ use super::ServicesError;
 
 /// RabbitMQ's management plugin listens here unless told otherwise.
 const MANAGEMENT_PORT: u16 = 15_672;
+
+/// The management API makes a vhost in milliseconds, and in seconds beside a compiler; one that is silent for this long
+/// is no management API.
+const ANSWER_MAX_S: u64 = 30;
 
 /// What Postgres cuts identifiers to; more would silently be another name.
 const NAME_MAX_BYTES: usize = 63;
@@ -142,7 +148,10 @@ pub(super) fn management_beside(amqp_url: &str) -> Result<String, ServicesError>
 
 /// Made anew each time: its connections belong to the runtime that made it, and tests have one each.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder().no_proxy().build()
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(ANSWER_MAX_S))
+        .build()
 }
 
 fn parsed(url: &str, what: &'static str) -> Result<Url, ServicesError> {

@@ -1,4 +1,4 @@
-//! Every sentence that wrong settings end with, and the sample, which must stay right.
+//! Every sentence that wrong settings end with.
 
 use std::io::Write;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-fn read(files: &[&str], environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+pub(super) fn read(files: &[&str], environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let files: Vec<NamedTempFile> = files.iter().map(|text| file(text)).collect();
     let paths: Vec<&Path> = files.iter().map(NamedTempFile::path).collect();
     let environment: BTreeMap<String, String> = environment
@@ -35,13 +35,13 @@ fn read(files: &[&str], environment: &[(&str, &str)]) -> Result<Settings, Settin
     Ok(settings)
 }
 
-fn wrong(files: &[&str], environment: &[(&str, &str)]) -> String {
+pub(super) fn wrong(files: &[&str], environment: &[(&str, &str)]) -> String {
     let sentence = read(files, environment).expect_err("these are wrong").to_string();
     assert!(!sentence.contains('\n'), "one sentence: {sentence}");
     sentence
 }
 
-const STORE: (&str, &str) = ("DATABASE_URL", "postgres://sexton:hunter2@127.0.0.1/sexton");
+pub(super) const STORE: (&str, &str) = ("DATABASE_URL", "postgres://sexton:hunter2@127.0.0.1/sexton");
 
 #[test]
 fn later_sources_win_and_the_well_known_urls_fill_in() {
@@ -262,48 +262,4 @@ fn a_file_that_cannot_be_read_is_named_with_the_line() {
             .starts_with("no/such.toml: cannot read this file"),
         "{missing}"
     );
-}
-
-#[test]
-fn the_sample_names_every_key_and_is_right_as_it_is_and_uncommented() {
-    let sample = include_str!("../../deploy/sexton.toml");
-    read(&[sample], &[STORE]).expect("as it is");
-    let shown = |line: &str| line.contains(" = ") || line.starts_with('[');
-    let uncommented: String = sample
-        .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| shown(rest)).unwrap_or(line))
-        .fold(String::new(), |all, line| all + line + "\n");
-    let mut shown = read(&[&uncommented], &[]).expect("uncommented");
-    // These have no default; Debug leaves the URLs out.
-    shown.telemetry.otlp_endpoint = None;
-    shown.systems.clear();
-    // A path in a file starts at the file's folder.
-    let folder = shown.plans.folder.file_name().map(PathBuf::from);
-    shown.plans.folder = folder.expect("a folder");
-    shown.origins = Origins::default();
-    assert_eq!(
-        format!("{shown:?}"),
-        format!("{:?}", Settings::default()),
-        "each key is shown with its default"
-    );
-    // Systems have sections of their own, by name and kind.
-    for part in Part::ALL.iter().filter(|part| **part != Part::Systems) {
-        let name = part.name();
-        let section = uncommented
-            .split("\n[")
-            .find_map(|text| text.strip_prefix(&format!("{name}]")));
-        let section = section.unwrap_or_else(|| panic!("[{name}] stands in the sample"));
-        let sentence = wrong(&[&format!("[{name}]\nno_such_key = 1")], &[STORE]);
-        let keys = sentence
-            .split("; wanted ")
-            .nth(1)
-            .and_then(|rest| rest.split(" (in").next())
-            .map(|keys| keys.trim_start_matches("one of ").trim_start_matches("only "));
-        for key in keys.expect("the list of keys").split(", ") {
-            assert!(
-                section.contains(&format!("\n{key} = ")),
-                "{name}.{key} stands in the sample"
-            );
-        }
-    }
 }

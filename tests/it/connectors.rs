@@ -9,6 +9,7 @@ mod cloud;
 
 mod answers;
 mod archive;
+mod bucket;
 mod chunks;
 mod harness;
 mod http;
@@ -17,4 +18,5 @@ mod place;
 mod postgres;
 mod proxy;
 mod reads;
+mod s3;
 mod together;

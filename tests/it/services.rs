@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use sexton::services::{Ending, Options, Services, ServicesError};
 use sqlx::Connection;
 
@@ -105,6 +105,18 @@ fn sexton_dev_told_to_end_leaves_nothing() {
     // Postgres alone: that both end is shown by the next test, and RabbitMQ's start is the long part.
     let (mut dev, left) = dev_running(sexton_dev().env("AMQP_URL", "amqp://127.0.0.1:1"), &["postgres"]);
     kill_process(Pid::from_child(&dev), Signal::TERM).unwrap();
+    assert!(dev.wait().unwrap().success());
+    left.vanishes();
+}
+
+#[test]
+fn sexton_dev_interrupted_from_the_keyboard_leaves_nothing() {
+    use std::os::unix::process::CommandExt;
+    // Ctrl-C goes to the whole group in the foreground, not to one process of it.
+    let mut command = sexton_dev();
+    command.env("AMQP_URL", "amqp://127.0.0.1:1").process_group(0);
+    let (mut dev, left) = dev_running(&mut command, &["postgres"]);
+    kill_process_group(Pid::from_child(&dev), Signal::INT).unwrap();
     assert!(dev.wait().unwrap().success());
     left.vanishes();
 }

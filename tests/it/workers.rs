@@ -47,6 +47,27 @@ pub(crate) struct Outside {
 impl Outside {
     pub(crate) fn start(settings: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
         let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
+        let stderr = File::create(&log).expect("a log");
+        Self::with_log(settings, folder, environment, log, stderr.into())
+    }
+
+    /// One whose log goes into a pipe that nobody reads any more.
+    pub(crate) fn unread(settings: &Path, folder: &Path) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        // There is nothing in it, which is what there is to read.
+        let log = folder.join("unread.log");
+        File::create(&log).expect("a log");
+        Self::with_log(settings, folder, &[], log, writer.into())
+    }
+
+    fn with_log(
+        settings: &Path,
+        folder: &Path,
+        environment: &[(&str, &str)],
+        log: PathBuf,
+        stderr: Stdio,
+    ) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
             .args(["run", "--config"])
             .arg(settings)
@@ -55,7 +76,7 @@ impl Outside {
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log"))
+            .stderr(stderr)
             .spawn()
             .expect("the sexton binary");
         Self { child, log }
@@ -79,6 +100,19 @@ impl Outside {
         .await;
         let log = self.log();
         (status.unwrap_or_else(|_| panic!("it does not end:\n{log}")), log)
+    }
+
+    /// Waits until its log has these words.
+    pub(crate) async fn says(&self, words: &str) {
+        let waited = tokio::time::timeout(patience(), async {
+            let mut every = tokio::time::interval(std::time::Duration::from_millis(10));
+            while !self.log().contains(words) {
+                every.tick().await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!("{words}: not in time in:\n{}", self.log());
+        }
     }
 
     pub(crate) fn log(&self) -> String {

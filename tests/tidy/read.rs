@@ -1,14 +1,18 @@
 //! Reads Rust source as text, as far as the rules of tests/tidy.rs need it: without comments and strings, which paths it
 //! names. Where a line is unclear it sees less rather than more, so that it never forbids what is right.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// All that has Rust of ours. Not every package has all of them.
+const FOLDERS: [&str; 5] = ["src", "tests", "examples", "benches", "fuzz"];
 
 /// `src/a/b.rs` is [a, b], `src/a/mod.rs` is [a], `src/lib.rs` is [lib].
 pub(crate) fn module_of(path: &str) -> Vec<&str> {
-    let inside = path
-        .strip_prefix("src/")
-        .or_else(|| path.strip_prefix("tests/"))
-        .unwrap_or(path);
+    let folder = |path: &&str| FOLDERS.contains(path);
+    let inside = match path.split_once('/') {
+        Some((first, inside)) if folder(&first) => inside,
+        _ => path,
+    };
     let mut module: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
     if module.last() == Some(&"mod") {
         module.pop();
@@ -117,11 +121,17 @@ pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
 }
 
-/// All of `src/` and `tests/`, with paths relative to the package.
+/// All of ours, with paths relative to the package.
 pub(crate) fn sources(root: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let mut folders = vec![root.join("src"), root.join("tests")];
+    let there = |folder: &str| Some(root.join(folder)).filter(|folder| folder.is_dir());
+    let mut folders: Vec<PathBuf> = FOLDERS.into_iter().filter_map(there).collect();
+    // A fuzzer's package has a target folder of its own, full of what is not ours.
+    let built = root.join("fuzz/target");
     while let Some(folder) = folders.pop() {
+        if folder == built {
+            continue;
+        }
         for entry in std::fs::read_dir(folder).expect("a folder of the package") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
@@ -136,10 +146,13 @@ pub(crate) fn sources(root: &Path) -> Vec<(String, String)> {
             }
         }
     }
-    assert!(
-        found.len() > 10,
-        "only {} files: looked in the wrong place",
-        found.len()
-    );
+    for folder in &FOLDERS[..4] {
+        let in_it = |(name, _): &&(String, String)| name.starts_with(&format!("{folder}/"));
+        let files = found.iter().filter(in_it).count();
+        assert!(
+            files > 3,
+            "only {files} files in {folder}/: looked in the wrong place"
+        );
+    }
     found
 }

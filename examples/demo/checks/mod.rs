@@ -15,6 +15,7 @@ use sqlx::PgPool;
 use crate::Fault;
 use crate::estate::Estate;
 use crate::play::Played;
+use crate::say::say;
 use crate::stage::Stage;
 
 /// More of the same would only hide the next check.
@@ -54,26 +55,26 @@ impl Sheet {
     pub(crate) fn check(&mut self, what: &str, looked_at: usize, off: &[impl Display]) {
         self.checks += 1;
         let well = off.is_empty() && looked_at > 0;
-        println!("  {} {what} ({looked_at})", if well { "✓" } else { "✗" });
+        say!("  {} {what} ({looked_at})", if well { "✓" } else { "✗" });
         if well {
             return;
         }
         self.off += 1;
         if looked_at == 0 {
-            println!("      there was nothing to look at");
+            say!("      there was nothing to look at");
         }
         for one in off.iter().take(SHOWN_MAX) {
-            println!("      {one}");
+            say!("      {one}");
         }
         if off.len() > SHOWN_MAX {
-            println!("      and {} more", off.len() - SHOWN_MAX);
+            say!("      and {} more", off.len() - SHOWN_MAX);
         }
     }
 
     fn all_well(&self) -> bool {
         match self.off {
-            0 => println!("\n  {} checks, nothing is off", self.checks),
-            off => println!("\n  {off} of {} checks are off", self.checks),
+            0 => say!("\n  {} checks, nothing is off", self.checks),
+            off => say!("\n  {off} of {} checks are off", self.checks),
         }
         self.off == 0
     }

@@ -49,6 +49,12 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
     sheet.check("and it is the right one", wanted, &wrong);
     sheet.check("none without a request", ledger.deliveries, &ledger.strange);
 
+    sheet.check(
+        "one request came from a client that shares no line with Sexton",
+        usize::from(world.played.foreign),
+        &[] as &[&str],
+    );
+
     let broker = Broker::open(play::broker_settings(world.stage), CancellationToken::new()).await?;
     let mut desk = broker.desk().await?;
     rejected(world, &mut desk, sheet).await?;
