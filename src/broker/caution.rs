@@ -44,7 +44,7 @@ impl Caution {
 
     /// Takes note of what the link has lost so far. Whether there was another such loss.
     pub(super) fn heed(&mut self, lost: u64) -> bool {
-        if lost == self.heeded {
+        if self.has_heeded(lost) {
             return false;
         }
         self.heeded = lost;
@@ -52,6 +52,10 @@ impl Caution {
         let wait = self.waits.next().unwrap_or(Duration::from_millis(WAIT_MAX_MS));
         self.not_before = Some(Instant::now() + wait);
         true
+    }
+
+    pub(super) fn has_heeded(&self, lost: u64) -> bool {
+        lost == self.heeded
     }
 
     /// The wait after a loss; none if it is over, however often a caller has stopped waiting for it.

@@ -88,10 +88,11 @@ impl Link {
         }
     }
 
-    /// Waits until the link has said that its connection is gone.
-    pub(super) async fn gone(&self) {
+    /// Waits until the link has said that this connection is gone; there may be another by then.
+    pub(super) async fn gone(&self, live: &Live) {
         let mut now = self.now.clone();
-        let _closed_is_gone_too = now.wait_for(Option::is_none).await;
+        let is_another = |now: &Option<Live>| now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, live));
+        let _closed_is_gone_too = now.wait_for(is_another).await;
     }
 
     pub(super) fn backoff(&self) -> ExponentialBackoff {

@@ -53,6 +53,7 @@ struct Gathered {
 
 impl Flow {
     pub(super) async fn open(
+        link: Link,
         live: Live,
         settings: Arc<BrokerSettings>,
         prefetch: u16,
@@ -85,10 +86,10 @@ impl Flow {
             .await
             .map_err(failed)?;
         Ok(Flow {
+            ledger: Arc::new(Ledger::new(link, live.clone())),
             live,
             channel,
             consumer,
-            ledger: Arc::default(),
             prefetch,
             gathered: Gathered::default(),
             consuming: true,
@@ -132,7 +133,7 @@ impl Flow {
                 () = drain.cancelled() => return Turn::Drained,
                 () = self.ledger.abandoned() => return Turn::Ended("a batch was given back undecided"),
                 item = self.consumer.next() => Some(item),
-                () = link.gone() => return Turn::Ended("the connection was lost"),
+                () = link.gone(&self.live) => return Turn::Ended("the connection was lost"),
             }
         } else {
             None

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::caution::Caution;
-use super::connection::Link;
+use super::connection::{Link, Live};
 use super::error::BrokerError;
 use super::flow::{Flow, Turn};
 use super::ledger::{Acked, Ledger};
@@ -228,8 +228,8 @@ impl Inlet {
                     let prefetch = self.caution.next_prefetch();
                     // A task of its own: a consumer whose making is cut off half-way stays registered in lapin,
                     // keeps its channel open, and holds messages that nobody will ever see.
-                    self.opening
-                        .insert(tokio::spawn(Flow::open(live, self.settings.clone(), prefetch)))
+                    let opened = open(self.link.clone(), live, self.settings.clone(), prefetch);
+                    self.opening.insert(tokio::spawn(opened))
                 }
             };
             let Some(opened) = drain.run_until_cancelled(opening).await else {
@@ -247,7 +247,11 @@ impl Inlet {
                     return true;
                 }
                 // With the connection gone this is the same outage, and its link speaks for it.
-                Ok(Err(error)) if self.link.current().is_some() && !self.complained => {
+                Ok(Err(error))
+                    if self.link.current().is_some()
+                        && self.caution.has_heeded(self.link.unreadable())
+                        && !self.complained =>
+                {
                     self.complained = true;
                     warn!(
                         error = &error as &dyn std::error::Error,
@@ -258,5 +262,21 @@ impl Inlet {
             }
             failed = true;
         }
+    }
+}
+
+/// A connection that is lost meanwhile may leave its calls without an answer.
+async fn open(
+    link: Link,
+    live: Live,
+    settings: Arc<BrokerSettings>,
+    prefetch: u16,
+) -> Result<Flow, BrokerError> {
+    tokio::select! {
+        opened = Flow::open(link.clone(), live.clone(), settings, prefetch) => opened,
+        () = link.gone(&live) => Err(BrokerError::Consume {
+            queue: REQUESTS_QUEUE.to_owned(),
+            source: lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed).into(),
+        }),
     }
 }

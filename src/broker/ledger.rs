@@ -12,6 +12,8 @@ use lapin::Acker;
 use lapin::options::BasicAckOptions;
 use tokio::sync::{Mutex, Notify};
 
+use super::connection::{Link, Live};
+
 /// What became of an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "deliveries whose acknowledgement was not sent come again"]
@@ -24,8 +26,9 @@ pub enum Acked {
     NotSent,
 }
 
-#[derive(Default)]
 pub(super) struct Ledger {
+    link: Link,
+    live: Live,
     /// Taken for the whole of an acknowledgement: two of them on the wire in the wrong order name a tag that
     /// is settled already, and the broker closes the channel for it.
     open: Mutex<VecDeque<Entry>>,
@@ -41,6 +44,17 @@ struct Entry {
 }
 
 impl Ledger {
+    pub(super) fn new(link: Link, live: Live) -> Ledger {
+        Ledger {
+            link,
+            live,
+            open: Mutex::default(),
+            acknowledged: AtomicU64::default(),
+            abandoned: AtomicBool::default(),
+            tell: Notify::default(),
+        }
+    }
+
     /// Enters the batch that `take` gives. Taking and entering are one step: a caller that is cut off while
     /// it waits for its turn has taken nothing, so no delivery can fall between the two and be settled by
     /// the acknowledgement of a later one.
@@ -67,7 +81,14 @@ impl Ledger {
             newest = open.pop_front();
         }
         let Some(newest) = newest else { return Acked::Waits };
-        match newest.acker.ack(BasicAckOptions { multiple: true }).await {
+        let acked = tokio::select! {
+            biased;
+            acked = newest.acker.ack(BasicAckOptions { multiple: true }) => acked,
+            // lapin forgets an acknowledgement that comes between the end of its loop and the news of it, and whoever
+            // waits for that one waits for ever.
+            () = self.link.gone(&self.live) => Ok(false),
+        };
+        match acked {
             Ok(true) => {
                 // Tags of a channel count its deliveries from one.
                 self.acknowledged.store(newest.last, Ordering::SeqCst);

@@ -35,7 +35,6 @@ async fn one_that_cannot_be_read_goes_to_the_rejected_and_takes_no_neighbour_alo
     let mut got = Vec::new();
     while got.len() < 30 {
         let (batches, ids) = gather(&mut inlet, 1).await;
-        got.extend(ids);
         for batch in batches {
             for delivery in batch.deliveries() {
                 assert!(
@@ -43,7 +42,10 @@ async fn one_that_cannot_be_read_goes_to_the_rejected_and_takes_no_neighbour_alo
                     "a neighbour was taken along: {delivery:?}"
                 );
             }
-            assert_eq!(batch.ack().await, Acked::Sent);
+            // What was in hand when the connection ended comes again.
+            if batch.ack().await == Acked::Sent {
+                got.extend(ids.clone());
+            }
         }
     }
     got.sort_by_key(|id| id.parse::<u32>().expect("one of ours"));
