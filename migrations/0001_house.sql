@@ -198,6 +198,7 @@ create table sexton.outbox (
     request_id   uuid,
     rejection_id uuid,
     deletion_id  uuid,
+    plan         integer,                           -- as it was then: a later adoption changes no event
     seq          integer,
     detail       jsonb,
     at           timestamptz not null default now(),

@@ -63,7 +63,11 @@ begin
             lane = case when i.due is null then d.lane end,
             epoch = case when i.due is null then d.epoch end,
             -- Unchanged while the lane keeps it, so that the update stays on its page (HOT) and touches no index.
-            due_at = case when i.due is null then d.due_at else greatest(i.due, now()) end,
+            -- A deadline that came nearer meanwhile, by a request that was folded in, is not slept through.
+            due_at = case when i.due is null then d.due_at
+                          when d.deadline > now() and i.due < '9999-01-01' and i.effect_ms is null
+                              then least(greatest(i.due, now()), d.deadline)
+                          else greatest(i.due, now()) end,
             effect_ms = i.effect_ms,
             unwinding = i.unwinding,
             parked = i.parked
@@ -91,9 +95,9 @@ begin
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
     if v_announced is not null then
-        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, seq, detail, at, taken_until)
+        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
         select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
-               'events', i.announce, r.request_id, d.id, d.seq, i.detail::jsonb, p_at,
+               'events', i.announce, r.request_id, d.id, d.plan, d.seq, i.detail::jsonb, p_at,
                -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
                case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
         from unnest(v_announced, v_words, v_details, v_event_ids) as i (id, announce, detail, event)
@@ -257,8 +261,8 @@ begin
     end if;
     select d.plan into v_from from sexton.open_deletions d where d.id = p_id;
     update sexton.open_deletions d set plan = p_plan where d.id = p_id;
-    -- Nobody publishes this one from memory.
-    update sexton.outbox o set taken_until = now() where o.id = p_event;
+    -- Nobody publishes this one from memory; and what it tells of is the new version.
+    update sexton.outbox o set taken_until = now(), plan = p_plan where o.id = p_event;
     insert into sexton.audit (said_by, action, deletion_id, detail)
     select p_by, 'adopt', p_id, jsonb_strip_nulls(jsonb_build_object(
         'reason', p_reason,
@@ -290,7 +294,12 @@ begin
         return;
     end if;
     update sexton.open_deletions d
-    set lane = null, epoch = null, due_at = greatest(i.due, now()),
+    set lane = null, epoch = null,
+        due_at = case
+            -- Given up with an open intent: its effect may still be under way.
+            when i.fault and d.effect_ms is not null then now() + make_interval(secs => d.effect_ms / 1000.0)
+            when d.deadline > now() and i.due < '9999-01-01' then least(greatest(i.due, now()), d.deadline)
+            else greatest(i.due, now()) end,
         starts = case when i.fault then d.starts else 0 end
     from unnest(p_ids, p_tenures, p_due, p_fault) as i (id, tenure, due, fault)
     -- As in `write_records`: by the primary key, never by the index of lanes.

@@ -83,8 +83,12 @@ pub enum AppError {
         first: String,
         second: String,
     },
+    #[error("{}: {why}", file.display())]
+    Calls { file: PathBuf, why: String },
     #[error("{why}")]
     Lease { why: String },
+    #[error("the {part} ended by itself; everything else was stopped in order")]
+    Ended { part: &'static str },
     #[error("cannot use Sexton's own database")]
     Store { source: StoreError },
     #[error("cannot use RabbitMQ")]
@@ -98,7 +102,12 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             AppError::System { .. } | AppError::Endpoint { .. } | AppError::Lease { .. } => 64,
-            AppError::Plans { .. } | AppError::PlanFolder { .. } | AppError::TwoPlans { .. } => 65,
+            AppError::Plans { .. }
+            | AppError::PlanFolder { .. }
+            | AppError::TwoPlans { .. }
+            | AppError::Calls { .. } => 65,
+            // EX_SOFTWARE: a supervisor starts it again.
+            AppError::Ended { .. } => 70,
             AppError::Store { .. } | AppError::Broker { .. } => 69,
         }
     }
@@ -124,6 +133,7 @@ pub fn plans(folder: &Path, systems: Option<&Systems>) -> Result<Vec<Plan>, AppE
     let mut plans: Vec<(Plan, String)> = Vec::new();
     for file in files {
         let plan = plan(&file, systems)?;
+
         let name = file.display().to_string();
         if let Some((_, first)) = plans.iter().find(|(other, _)| other.target == plan.target) {
             let target = plan.target.as_str().to_owned();
@@ -138,18 +148,26 @@ pub fn plans(folder: &Path, systems: Option<&Systems>) -> Result<Vec<Plan>, AppE
     Ok(plans.into_iter().map(|(plan, _)| plan).collect())
 }
 
-/// One plan file, held against the systems if they are known.
+/// One plan file, held against the systems if they are known: what it calls at a service must be there, with all that
+/// the call asks for, before the first deletion finds out.
 pub fn plan(file: &Path, systems: Option<&Systems>) -> Result<Plan, AppError> {
     let text = std::fs::read_to_string(file).map_err(|source| AppError::PlanFolder {
         folder: file.to_owned(),
         source,
     })?;
     let name = file.display().to_string();
-    let parsed = match systems {
-        Some(systems) => parse_plan_for(&text, &name, &systems.kinds()),
-        None => crate::plan::parse_plan(&text, &name),
+    let wrong = |source| AppError::Plans { source };
+    let Some(systems) = systems else {
+        return crate::plan::parse_plan(&text, &name).map_err(wrong);
     };
-    parsed.map_err(|source| AppError::Plans { source })
+    let plan = parse_plan_for(&text, &name, &systems.kinds()).map_err(wrong)?;
+    match systems.check_calls(&plan) {
+        Ok(()) => Ok(plan),
+        Err(why) => Err(AppError::Calls {
+            file: file.to_owned(),
+            why,
+        }),
+    }
 }
 
 /// The store, looked at once: a missing server or missing migrations end here with one sentence.
@@ -235,7 +253,7 @@ pub async fn run(
 
     let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;
     let listening = tokio::spawn(listen(store.clone(), wake, stopper.clone()));
-    let relaying = tokio::spawn(
+    let mut relaying = tokio::spawn(
         Relay {
             outlet: broker.outlet(),
             store: store.clone(),
@@ -246,8 +264,8 @@ pub async fn run(
         }
         .run(memory),
     );
-    let working = tokio::spawn(engine.run());
-    let taking_in = has(Role::Intake).then(|| {
+    let mut working = tokio::spawn(engine.run());
+    let mut taking_in = has(Role::Intake).then(|| {
         let intake = Intake {
             settings: settings.intake.clone(),
             inlet: broker.inlet(stopper.drain_token()),
@@ -261,29 +279,50 @@ pub async fn run(
         };
         tokio::spawn(intake.run())
     });
+    let takes_in = taking_in.is_some();
     let reach = Arc::new(broker);
     let asked = reach.clone();
     readiness.add("broker", move || {
-        if asked.reach().connected {
-            Ok(())
-        } else {
-            Err("not connected".into())
+        let reach = asked.reach();
+        match (reach.connected, reach.consuming || !takes_in) {
+            (true, true) => Ok(()),
+            (true, false) => Err("connected, but taking no requests in".into()),
+            (false, _) => Err("not connected".into()),
         }
     });
 
-    stopper.draining().await;
+    // A part that ends by itself has failed; without it the others would only seem to be well.
+    let ended = tokio::select! {
+        () = stopper.draining() => None,
+        done = &mut working => Some(("engine", done)),
+        done = &mut relaying => Some(("relay", done)),
+        Some(done) = async { Some(taking_in.as_mut()?.await) } => Some(("intake", done)),
+    };
+    stopper.drain();
     tracing::info!("stopping: finishing what runs, taking nothing new");
-    if let Some(taking_in) = taking_in {
+    let ended = ended.map(|(part, done)| {
+        joined(part, done);
+        part
+    });
+    let has_ended = |part| ended == Some(part);
+    if let Some(taking_in) = taking_in.filter(|_| !has_ended("intake")) {
         joined("intake", taking_in.await);
     }
-    joined("engine", working.await);
-    joined("relay", relaying.await);
+    if !has_ended("engine") {
+        joined("engine", working.await);
+    }
+    if !has_ended("relay") {
+        joined("relay", relaying.await);
+    }
     stopper.halt();
     listening.abort();
     broker_stop.cancel();
     joined("endpoint", endpoint.await);
     store.close().await;
-    Ok(())
+    match ended {
+        Some(part) => Err(AppError::Ended { part }),
+        None => Ok(()),
+    }
 }
 
 fn joined<T>(part: &str, ended: Result<T, tokio::task::JoinError>) {

@@ -61,8 +61,8 @@ create table bare.journal (
     deletion_id uuid not null, seq integer not null, tenure integer not null, lane bigint not null,
     at timestamptz not null default now(), entries jsonb not null, primary key (deletion_id, seq));
 create table bare.outbox (
-    id uuid primary key, destination text not null, kind text not null, request_id uuid, deletion_id uuid, seq integer,
-    detail jsonb, at timestamptz not null default now(), taken_until timestamptz not null
+    id uuid primary key, destination text not null, kind text not null, request_id uuid, deletion_id uuid, plan integer,
+    seq integer, detail jsonb, at timestamptz not null default now(), taken_until timestamptz not null
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);";
 
 const ADMIT: &str = "
@@ -95,8 +95,8 @@ with ended as (
     insert into bare.journal (deletion_id, seq, tenure, lane, entries)
     select id, seq + 1, tenure, lane, $3::jsonb from ended
 ), announced as (
-    insert into bare.outbox (id, destination, kind, request_id, deletion_id, seq, detail, taken_until)
-    select event, 'events', 'completed', request_id, id, seq + 1, '{\"result\": \"deleted\"}', now() from ended
+    insert into bare.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, taken_until)
+    select event, 'events', 'completed', request_id, id, plan, seq + 1, '{\"result\": \"deleted\"}', now() from ended
 )
 insert into bare.deletions (id, tenant, target_type, target_id, request_id, plan, generation, admitted_at, seq, result,
                             detail)

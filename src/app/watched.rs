@@ -8,11 +8,16 @@ use crate::broker::{Tally, TallyNow};
 use crate::telemetry::Instruments;
 
 /// Transactions that are timed, by the name that also stands in their SQL comment.
-pub(super) const TRANSACTIONS: [&str; 1] = ["write_records"];
+pub(super) const TRANSACTIONS: [&str; 4] = ["write_records", "claim", "release", "admit"];
 
 type Reading = (&'static str, &'static str, fn(&TallyNow) -> u64);
 
-const BROKER: [Reading; 14] = [
+const BROKER: [Reading; 15] = [
+    (
+        "broker_unreadable",
+        "Connections lost to a message that cannot be read",
+        |now| now.unreadable,
+    ),
     ("broker_delivered", "Deliveries handed to the intake", |now| {
         now.delivered
     }),

@@ -131,6 +131,13 @@ fn check(settings: &Settings, args: &CheckArgs) -> Result<ExitCode, CliError> {
                     .collect();
                 answers.push(json!({"file": name, "ok": false, "errors": errors}));
             }
+            Err(error @ AppError::Calls { .. }) => {
+                wrong = true;
+                if !args.json {
+                    print::trouble(&error.to_string());
+                }
+                answers.push(json!({"file": name, "ok": false, "errors": [{"error": error.to_string()}]}));
+            }
             Err(error) => return Err(error.into()),
         }
     }

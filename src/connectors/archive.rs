@@ -49,6 +49,7 @@ impl ArchiveConnector {
         attempt: &Attempt,
         deadline: Boottime,
     ) -> Result<Verdict, Verdict> {
+        let on = store;
         let Some(store) = self.stores.get(store) else {
             return Err(Verdict::blocked(
                 format!("this worker's settings have no archive system `{}`", store.0),
@@ -66,14 +67,29 @@ impl ArchiveConnector {
         let object = store.object(&format!("{path}-{}.ndjson.zst", &digest[..NAME_DIGEST_CHARS]))?;
 
         let wanted = |found: &Found| found.content.as_ref() == Some(&spooled.content);
-        let earlier = store.read_back(&object).await?.filter(wanted);
+        let of_the_store = |verdict| {
+            attempt.blame.lay_on(on);
+            verdict
+        };
+        let earlier = store
+            .read_back(&object)
+            .await
+            .map_err(of_the_store)?
+            .filter(wanted);
         let repeated = earlier.is_some();
         let found = match earlier {
             Some(found) => found,
             None if !attempt.may_begin(deadline) => return Ok(Verdict::Stopped),
             None => {
-                store.write(&object, &mut spooled.file).await?;
-                let written = store.read_back(&object).await?.filter(wanted);
+                store
+                    .write(&object, &mut spooled.file)
+                    .await
+                    .map_err(of_the_store)?;
+                let written = store
+                    .read_back(&object)
+                    .await
+                    .map_err(of_the_store)?
+                    .filter(wanted);
                 written.ok_or_else(|| Verdict::again("the archive reads back other than it was written"))?
             }
         };

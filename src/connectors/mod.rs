@@ -4,6 +4,7 @@
 //! matters: what is durable lies with the engine (intents, verdicts, handles) or at the target itself. Each is safe to
 //! repeat (invariant 5), and the file of each opens with why.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::clock::Boottime;
 use crate::deletion::{DeletionId, TraceContext, Verdict};
-use crate::plan::{Call, Values};
+use crate::plan::{Call, SystemName, Values};
 use crate::stopper::Gate;
 
 mod bounds;
@@ -48,6 +49,7 @@ pub struct Attempt {
     pub timeout: Duration,
     pub gate: Gate,
     pub trace: TraceContext,
+    pub blame: Blame,
 }
 
 impl Attempt {
@@ -59,6 +61,21 @@ impl Attempt {
     /// The last look before an effect: may what is left of this attempt still begin?
     fn may_begin(&self, deadline: Boottime) -> bool {
         self.gate.is_open_for(deadline.left())
+    }
+}
+
+/// The system whose trouble a verdict tells of, if it is another than the step's own: circuit breakers count by system.
+#[derive(Clone, Debug, Default)]
+pub struct Blame(Arc<OnceLock<SystemName>>);
+
+impl Blame {
+    /// The first trouble counts: what follows from it is no trouble of its own.
+    pub fn lay_on(&self, system: &SystemName) {
+        let _ = self.0.set(system.clone());
+    }
+
+    pub fn on(&self) -> Option<&SystemName> {
+        self.0.get()
     }
 }
 

@@ -37,6 +37,13 @@ pub(super) fn completed(state: &State) -> End {
     if !orphans.is_empty() {
         return End::CompletedWithOrphans { orphans };
     }
+    let steps = state.tracks.iter().skip(1);
+    if steps.clone().next().is_some() && steps.clone().all(|track| track.settled == Some(Settled::Skipped)) {
+        // It was found and nothing was done to it: neither deleted nor gone.
+        return End::Refused {
+            why: "every step of the plan was skipped: nothing in it applies to this target".into(),
+        };
+    }
     let any_done = state
         .tracks
         .iter()

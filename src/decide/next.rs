@@ -2,7 +2,6 @@
 //!
 //! Read from the top: signals first, then what is unresolved, then forward or backward along the steps.
 
-use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use super::ends::{completed, not_found};
@@ -27,7 +26,8 @@ pub struct Circumstances<'a> {
     pub now: OffsetDateTime,
     pub deadline: Option<OffsetDateTime>,
     pub signals: &'a [Signal],
-    pub params: &'a Map<String, Value>,
+    /// What `when` may ask for beside the facts: params, given or not, and built-in names.
+    pub given: &'a Values,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -72,9 +72,7 @@ pub fn next(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> Move {
     if state.parked.is_some() || state.halted {
         return Move::Rest;
     }
-    if let Some((step, aim)) = state.open_intent() {
-        return resolve(step, aim, plan, state, cx);
-    }
+    // Also while an outcome is unknown: that may last for hours, and a person may want to know.
     if !state.overdue && cx.deadline.is_some_and(|deadline| deadline <= cx.now) {
         let mut said = vec![Entry::Overdue];
         if plan
@@ -89,6 +87,7 @@ pub fn next(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> Move {
         return Move::Note(said);
     }
     let chosen = match &state.phase {
+        _ if let Some((step, aim)) = state.open_intent() => resolve(step, aim, plan, state, cx),
         Phase::Unwinding(why) => backward(plan, state, why, cx),
         _ => forward(plan, state, cx),
     };
@@ -183,11 +182,7 @@ fn forward(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> Move {
             && let Some(when) = &step.when
         {
             let mut values = facts.clone();
-            values.extend(
-                cx.params
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.clone())),
-            );
+            values.extend(cx.given.iter().map(|(name, value)| (name.clone(), value.clone())));
             match when.holds(&values) {
                 Ok(true) => {}
                 Ok(false) => return Move::Note(vec![skip(number(index + 1))]),

@@ -52,6 +52,7 @@ pub(super) struct Walk {
     pub(super) now: OffsetDateTime,
     pub(super) deadline: Option<OffsetDateTime>,
     pub(super) log: Vec<String>,
+    pub(super) given: Values,
 }
 
 impl Walk {
@@ -64,16 +65,17 @@ impl Walk {
             now: NOW,
             deadline: None,
             log: vec![],
+            given: Values::new(),
         }
     }
 
     pub(super) fn next(&self) -> Move {
-        let params = Map::new();
+        let given = self.given.clone();
         let cx = Circumstances {
             now: self.now,
             deadline: self.deadline,
             signals: &self.signals,
-            params: &params,
+            given: &given,
         };
         next(&self.plan, &self.state, &cx)
     }

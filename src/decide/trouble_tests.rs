@@ -201,7 +201,82 @@ fn an_interruption_that_was_asked_for_does_not_count_as_a_lost_start() {
                 attempt
             }
         );
-        walk.verdict(1, Aim::Do, attempt, Verdict::Stopped, true);
+        // What the look finds is no attempt either.
+        walk.verdict(
+            1,
+            Aim::Do,
+            attempt,
+            Verdict::not_yet("repeating it is harmless"),
+            true,
+        );
+        assert_eq!(walk.state.tracks[1].spent, 0);
     }
     assert_eq!(walk.go(|_, _, _| Verdict::done()), DELETED);
+}
+
+#[test]
+fn an_attempt_with_an_unknown_outcome_is_spent_once_and_each_look_that_finds_nothing_out_as_well() {
+    let mut walk = Walk::new(plan());
+    walk.record(Entry::Intent {
+        step: 1,
+        aim: Aim::Do,
+        attempt: 1,
+    });
+    walk.verdict(1, Aim::Do, 1, Verdict::unknown("silence"), false);
+    assert_eq!(walk.state.tracks[1].spent, 1);
+    walk.verdict(1, Aim::Do, 1, Verdict::unknown("silence again"), false);
+    assert_eq!(walk.state.tracks[1].spent, 2, "or it would be looked at for ever");
+    walk.verdict(1, Aim::Do, 1, Verdict::again("it stands"), false);
+    assert_eq!(walk.state.tracks[1].spent, 2);
+}
+
+#[test]
+fn a_deadline_is_noted_while_an_outcome_is_unknown() {
+    let mut walk = Walk::new(plan());
+    walk.record(Entry::Intent {
+        step: 1,
+        aim: Aim::Do,
+        attempt: 1,
+    });
+    walk.verdict(1, Aim::Do, 1, Verdict::unknown("silence"), false);
+    walk.state.tracks[1].due = Some(NOW + Duration::from_secs(600));
+    walk.deadline = Some(NOW + Duration::from_secs(5));
+    let until = NOW + Duration::from_secs(5);
+    assert_eq!(walk.next(), Move::Wait { until });
+    walk.now = until;
+    assert_eq!(walk.next(), Move::Note(vec![Entry::Overdue]));
+}
+
+#[test]
+fn invariant_07_a_target_to_which_nothing_was_done_is_neither_deleted_nor_gone() {
+    let mut walk = Walk::new(plan());
+    for step in 1..=4 {
+        walk.record(skip(step));
+    }
+    assert!(matches!(walk.next(), Move::End(End::Refused { .. })));
+}
+
+#[test]
+fn a_condition_may_ask_for_a_param_that_was_not_given_and_for_who_asks() {
+    let test = |name: &str, is| crate::plan::Test {
+        name: name.into(),
+        is,
+    };
+    let mut plan = plan();
+    plan.steps[0].when = Some(crate::plan::Condition {
+        all: vec![
+            test("depth", crate::plan::Is::Present(false)),
+            test("tenant", crate::plan::Is::Equal("org_1".into())),
+        ],
+    });
+    let mut walk = Walk::new(plan);
+    walk.given = [("depth", serde_json::Value::Null), ("tenant", "org_1".into())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    let run = Move::Run {
+        step: 1,
+        aim: Aim::Do,
+        attempt: 1,
+    };
+    assert_eq!(walk.next(), run);
 }

@@ -275,6 +275,11 @@ impl State {
         if track.settled.is_some() || (needs_intent && !(track.open && track.attempt == *attempt)) {
             return Err(error);
         }
+        let excused = track.excused;
+        // An attempt is spent once: what a look finds out about it is no second one. A look that finds nothing out is.
+        let resolves = track.open
+            && matches!(track.last, Some(Verdict::Unknown { .. }))
+            && !matches!(verdict, Verdict::Unknown { .. });
         track.attempt = *attempt;
         // What is unknown stays open: it is looked at before anything else may happen.
         track.open = needs_intent && matches!(verdict, Verdict::Unknown { .. });
@@ -285,7 +290,7 @@ impl State {
             0
         };
         track.excused = false;
-        if verdict.spends_attempt() {
+        if verdict.spends_attempt() && !excused && !resolves {
             track.spent += 1;
         }
         if !verdict.proves_no_effect() || *found_out {

@@ -14,13 +14,17 @@ use super::lane::Told;
 use super::limits::{Now, Permit, SystemLimit};
 use super::record::{self, Keep};
 use crate::clock;
-use crate::connectors::Looked;
+use crate::connectors::{Blame, Looked};
 use crate::crash::{self, CrashPoint};
 use crate::decide;
 use crate::deletion::{Aim, Entry, StepNumber, Verdict};
 use crate::store::StoredPlan;
 use crate::telemetry;
 
+/// So long a deletion waits in flight for room at a busy system, before it makes room itself.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// What made room comes back within this, spread out, so that the queue of a busy system keeps moving.
+const TURN_PAUSE: Duration = Duration::from_secs(2);
 /// Between two tries while the lease is too short for a step: about one renewal.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,17 +41,21 @@ impl Drive {
         let looked = self.shared.parts.systems.look(lookup, &values).await;
         match looked {
             Looked::Found(facts) => {
+                answered(permit.as_ref());
                 self.note(Entry::Looked {
                     facts: Some(facts),
                     known: false,
                 });
             }
-            Looked::NotFound => match self.shared.parts.store.tombstone_knows(&self.opened.target).await {
-                Ok(known) => self.note(Entry::Looked { facts: None, known }),
-                Err(_) => self.lookup_trouble(Verdict::again(
-                    "Sexton's own tables could not be asked for a tombstone",
-                )),
-            },
+            Looked::NotFound => {
+                answered(permit.as_ref());
+                match self.shared.parts.store.tombstone_knows(&self.opened.target).await {
+                    Ok(known) => self.note(Entry::Looked { facts: None, known }),
+                    Err(_) => self.lookup_trouble(Verdict::again(
+                        "Sexton's own tables could not be asked for a tombstone",
+                    )),
+                }
+            }
             Looked::Trouble(verdict) => {
                 if let Some(permit) = &permit {
                     permit.said(&verdict);
@@ -88,7 +96,14 @@ impl Drive {
             return self.rest().await;
         };
         let limit = self.shared.limits.of(&planned.on).cloned();
-        let limit = limit.filter(|_| !Effect::in_groups(&self.shared, planned, aim));
+        let limit = match limit {
+            // A group takes a permit of its own; but nothing is begun that would only wait for an open breaker.
+            Some(limit) if Effect::in_groups(&self.shared, planned, aim) => match limit.shut_for() {
+                Some(left) => return self.hand_back(clock::now() + left).await,
+                None => None,
+            },
+            limit => limit,
+        };
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
         };
@@ -108,21 +123,27 @@ impl Drive {
                 self.hear(signals);
                 return Ok(());
             }
-            Told::Unkeepable(why) => return self.unkeepable(before, why),
+            Told::Unkeepable(why) => {
+                self.unkeepable(why);
+                return Ok(());
+            }
             Told::Written | Told::LetGo => {}
         }
-        let Some(effect) = Effect::new(
-            &self.shared,
-            &self.opened,
-            stored,
-            &self.state,
-            step,
-            aim,
-            &self.gate,
-        ) else {
+        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope.trace);
+        let Some(effect) = span.in_scope(|| {
+            Effect::new(
+                &self.shared,
+                &self.opened,
+                stored,
+                &self.state,
+                step,
+                aim,
+                &self.gate,
+            )
+        }) else {
             return self.rest().await;
         };
-        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope.trace);
+        let blame = effect.blame();
         let acting = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind();
         let began = std::time::Instant::now();
         let verdict = tokio::select! {
@@ -132,9 +153,7 @@ impl Drive {
             }
         };
         crash::point(CrashPoint::EffectAfterBegin);
-        if let Some(permit) = &permit {
-            permit.said(&verdict);
-        }
+        self.charge(&blame, permit.as_ref(), &verdict);
         telemetry::spans::said(&span, &verdict);
         self.shared.parts.instruments.step(&verdict, began.elapsed());
         self.concluded(stored, step, aim, attempt, verdict, false);
@@ -171,13 +190,28 @@ impl Drive {
         ) else {
             return self.rest().await;
         };
+        let blame = effect.blame();
         let verdict = AssertUnwindSafe(effect.find()).catch_unwind().await;
         let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
-        if let Some(permit) = &permit {
-            permit.said(&verdict);
-        }
+        self.charge(&blame, permit.as_ref(), &verdict);
         self.concluded(stored, step, aim, attempt, verdict, found_out);
         Ok(())
+    }
+
+    /// Trouble of another system than the step's own is counted there, and says nothing of the step's own.
+    fn charge(&self, blame: &Blame, permit: Option<&Permit>, verdict: &Verdict) {
+        match blame.on() {
+            Some(other) => {
+                if let Some(limit) = self.shared.limits.of(other) {
+                    limit.blamed(verdict);
+                }
+            }
+            None => {
+                if let Some(permit) = permit {
+                    permit.said(verdict);
+                }
+            }
+        }
     }
 
     fn concluded(
@@ -234,6 +268,8 @@ impl Drive {
                 }
                 let granted = tokio::select! {
                     granted = limit.in_turn() => granted,
+                    // A place in flight is not for waiting: others may have work for systems that have room.
+                    () = tokio::time::sleep(TURN_WAIT_MAX) => Now::Later(TURN_PAUSE.mul_f64(rand::random::<f64>())),
                     () = self.shared.stopper.draining() => return Ok(None),
                 };
                 match granted {
@@ -266,11 +302,21 @@ impl Drive {
         timeout: Duration,
     ) -> Result<(), Over> {
         self.note(Entry::Interrupted { step, aim, attempt });
-        self.commit(Keep::Until {
+        let keep = Keep::Until {
             due: clock::now() + timeout,
             effect: Some(timeout),
-        })
-        .await?;
+        };
+        // It grants nothing, so signals that came in between are heard, and left to whoever goes on.
+        while let Told::Signals(signals) = self.write(keep).await? {
+            self.hear(signals);
+        }
         Err(Over)
+    }
+}
+
+/// A lookup that was answered, whatever the answer: the system is well.
+fn answered(permit: Option<&Permit>) {
+    if let Some(permit) = permit {
+        permit.said(&Verdict::done());
     }
 }

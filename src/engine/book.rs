@@ -21,7 +21,8 @@ struct Book {
     /// Versions whose systems and calls this worker's settings have.
     runnable: Vec<i32>,
     retired: std::collections::HashSet<TargetType>,
-    newest: i32,
+    /// Of a newer release; said once.
+    unreadable: std::collections::HashSet<i32>,
 }
 
 impl PlanBook {
@@ -44,14 +45,14 @@ impl PlanBook {
 
     /// Versions that came in elsewhere since the last look.
     pub async fn learn(&self, store: &Store, systems: &Systems, lease: Duration) -> Result<(), StoreError> {
-        let newest = self.read(|book| book.newest);
-        let (plans, unreadable) = store.plans_after(newest).await?;
-        for error in unreadable {
+        let known: Vec<i32> = self.read(|book| book.by_id.keys().chain(&book.unreadable).copied().collect());
+        let (plans, unreadable) = store.plans_but(&known).await?;
+        for (_, error) in &unreadable {
             tracing::warn!(error = %error, "left a stored plan to workers that can read it");
         }
         self.write(|book| {
+            book.unreadable.extend(unreadable.into_iter().map(|(id, _)| id));
             for stored in plans {
-                book.newest = book.newest.max(stored.id);
                 book.retired.insert(stored.plan.target.clone());
                 match systems
                     .can_run(&stored.plan)

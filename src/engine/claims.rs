@@ -66,11 +66,15 @@ impl Lane {
         let asked_at = clock::now();
         let plans = self.shared.parts.book.runnable();
         let rows = i32::try_from(limit).unwrap_or(i32::MAX);
+        let began = std::time::Instant::now();
         let claimed = match self.writer().await?.claim(&plans, since, rows).await {
-            Ok(claimed) => claimed,
+            Ok(claimed) => {
+                self.timed("claim", began);
+                claimed
+            }
             Err(StoreError::Lost) => return Err(Gone),
             // What was claimed without an answer is found among our own rows once the connection is back.
-            Err(error) => return self.trouble(&error),
+            Err(error) => return self.trouble(&error).await,
         };
         self.claims.more = claimed.len() == limit;
         if !self.claims.more {

@@ -10,16 +10,18 @@ use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
+use super::effect::Effect;
 use super::lane::{Ask, Told};
 use super::limits::Permit;
 use super::record::{self, Keep};
 use crate::clock;
 use crate::decide::{self, Circumstances, Move, STARTS_MAX, Signal};
 use crate::deletion::{Aim, End, Entry, ParkReason, State, StepNumber};
+use crate::plan::Values;
 use crate::stopper::Gate;
 use crate::store::{Claimed, NEVER, Opened, Release, StoredPlan};
 
-/// A decision that notes and notes and never acts is a fault of ours; it is parked, not spun.
+/// Decisions in a row that note something and do nothing are a fault of ours: parked, not spun.
 const NOTES_MAX: usize = 200;
 
 pub(super) struct Drive {
@@ -32,6 +34,12 @@ pub(super) struct Drive {
     lane: mpsc::Sender<Ask>,
     /// Decided or found out, applied to the state, and not yet durable.
     pub(super) unwritten: Vec<Entry>,
+    /// As far as it is durable: what Postgres cannot keep is taken back to here.
+    durable: State,
+    /// What `when` may ask for beside the facts.
+    given: Values,
+    /// Decisions in a row that only noted something.
+    notes: usize,
     /// Held for the next effect on its system.
     pub(super) permit: Option<(usize, Option<Permit>)>,
 }
@@ -45,11 +53,17 @@ impl Drive {
         let steps = plan.as_ref().map_or(0, |stored| stored.plan.steps.len());
         gate.say(claimed.signals.len());
         gate.hear(claimed.signals.len());
+        let given = plan.as_ref().map_or_else(Values::new, |stored| {
+            Effect::given(&claimed.opened, stored, Aim::Do)
+        });
         let mut drive = Drive {
             shared,
             opened: claimed.opened,
             plan,
             state: State::new(steps),
+            durable: State::new(steps),
+            given,
+            notes: 0,
             signals: claimed.signals,
             gate,
             lane,
@@ -60,7 +74,10 @@ impl Drive {
             .journal
             .and_then(|entries| State::replay(steps, &entries).map_err(|error| error.to_string()));
         match replayed {
-            Ok(state) => drive.state = state,
+            Ok(state) => {
+                drive.durable.clone_from(&state);
+                drive.state = state;
+            }
             Err(why) => drive.park_unreadable(why),
         }
         if u32::from(claimed.starts.unsigned_abs()) >= STARTS_MAX && drive.state.parked.is_none() {
@@ -80,15 +97,13 @@ impl Drive {
             let _ = self.hand_back(clock::now() + Duration::from_secs(60)).await;
             return;
         };
-        for _ in 0..NOTES_MAX {
-            match self.go(&stored).await {
-                Ok(()) => {}
-                Err(Over) => return,
+        while self.go(&stored).await.is_ok() {
+            if self.notes >= NOTES_MAX {
+                tracing::error!(deletion.id = %self.opened.id, "a deletion goes round in circles");
+                self.park_unreadable("the engine decided again and again and never did anything".into());
+                self.notes = 0;
             }
         }
-        tracing::error!(deletion.id = %self.opened.id, "a deletion goes round in circles");
-        self.park_unreadable("the engine decided again and again and never came to an end".into());
-        let _ = self.rest().await;
     }
 
     async fn go(&mut self, stored: &Arc<StoredPlan>) -> Result<(), Over> {
@@ -97,7 +112,7 @@ impl Drive {
             now,
             deadline: self.opened.deadline,
             signals: &self.signals,
-            params: &self.opened.params,
+            given: &self.given,
         };
         let chosen = decide::next(&stored.plan, &self.state, &circumstances);
         // A drain lets what runs finish and begins nothing.
@@ -106,6 +121,10 @@ impl Drive {
         {
             return self.hand_back(now).await;
         }
+        self.notes = match chosen {
+            Move::Note(_) => self.notes + 1,
+            _ => 0,
+        };
         match chosen {
             Move::Note(entries) => {
                 entries.into_iter().for_each(|entry| self.note(entry));
@@ -158,20 +177,22 @@ impl Drive {
     async fn end(&mut self, end: End) -> Result<(), Over> {
         self.note(Entry::Ended { end });
         self.commit(Keep::Lane { effect: None }).await?;
-        Err(Over)
+        // Nothing is left to be written, unless Postgres could not keep the end: then it is parked instead.
+        if self.unwritten.is_empty() {
+            Err(Over)
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what is unwritten. If signals came instead, they are taken in and everything stays unwritten.
     pub(super) async fn commit(&mut self, keep: Keep) -> Result<(), Over> {
-        let before = self.state.clone();
         match self.write(keep).await? {
-            Told::Signals(signals) => {
-                self.hear(signals);
-                Ok(())
-            }
-            Told::Unkeepable(why) => self.unkeepable(before, why),
-            Told::Written | Told::LetGo => Ok(()),
+            Told::Signals(signals) => self.hear(signals),
+            Told::Unkeepable(why) => self.unkeepable(why),
+            Told::Written | Told::LetGo => {}
         }
+        Ok(())
     }
 
     pub(super) async fn write(&mut self, keep: Keep) -> Result<Told, Over> {
@@ -185,6 +206,7 @@ impl Drive {
         match told.await.map_err(|_| Over)? {
             Told::Written => {
                 self.opened.seq += 1;
+                self.durable.clone_from(&self.state);
                 let written = std::mem::take(&mut self.unwritten);
                 record::count(&self.shared, &self.opened, &self.state, &written);
                 Ok(Told::Written)
@@ -195,11 +217,10 @@ impl Drive {
     }
 
     /// Postgres refuses what a step said: that much is recorded, and a person must look.
-    pub(super) fn unkeepable(&mut self, before: State, why: String) -> Result<(), Over> {
-        self.state = before;
+    pub(super) fn unkeepable(&mut self, why: String) {
+        self.state.clone_from(&self.durable);
         self.unwritten.clear();
         self.park_unreadable(format!("Postgres cannot keep what was to be recorded: {why}"));
-        Ok(())
     }
 
     fn park_unreadable(&mut self, why: String) {

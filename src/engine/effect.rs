@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::Span;
 
 use super::begun::Begun;
+use super::limits::{Now, Permit};
 use super::{Shared, together};
 use crate::clock::Boottime;
-use crate::connectors::{Attempt, ReadOutcome, Verified};
+use crate::connectors::{Attempt, Blame, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
-use crate::plan::{Call, Step, Values};
+use crate::plan::{Call, Step, Values, ZeroRows};
 use crate::stopper::Gate;
 use crate::store::{Opened, StoredPlan};
+use crate::telemetry;
 
 pub(super) struct Effect<'a> {
     shared: &'a Shared,
@@ -22,6 +25,7 @@ pub(super) struct Effect<'a> {
     number: StepNumber,
     step: &'a Step,
     aim: Aim,
+    given: Values,
     attempt: Attempt,
     begun: Begun,
 }
@@ -38,6 +42,7 @@ impl<'a> Effect<'a> {
     ) -> Option<Self> {
         let step = stored.plan.steps.get(usize::from(number).checked_sub(1)?)?;
         let track = state.track(usize::from(number), aim);
+        let given = Effect::given(opened, stored, aim);
         let attempt = Attempt {
             deletion: opened.id,
             step: step.name.clone(),
@@ -48,7 +53,8 @@ impl<'a> Effect<'a> {
             handle: track.and_then(|track| track.handle.clone()),
             timeout: step.timeout,
             gate: gate.clone(),
-            trace: opened.envelope.trace.clone(),
+            trace: telemetry::onward(&Span::current(), &opened.envelope.trace),
+            blame: Blame::default(),
         };
         Some(Effect {
             shared,
@@ -56,6 +62,7 @@ impl<'a> Effect<'a> {
             number,
             step,
             aim,
+            given,
             attempt,
             begun: Begun::default(),
         })
@@ -67,7 +74,13 @@ impl<'a> Effect<'a> {
             Some(Facts::Found(facts)) => facts.clone(),
             _ => Values::new(),
         };
-        values.extend(stored.plan.param_values(&opened.params));
+        values.extend(Effect::given(opened, stored, aim));
+        values
+    }
+
+    /// What no fact and no read may stand in for.
+    pub(super) fn given(opened: &Opened, stored: &StoredPlan, aim: Aim) -> Values {
+        let mut values = stored.plan.param_values(&opened.params);
         let generation = opened.generation + i64::from(aim == Aim::Undo);
         let built_in: [(&str, Value); 5] = [
             ("id", opened.target.id.as_str().into()),
@@ -96,6 +109,10 @@ impl<'a> Effect<'a> {
         if let Err(verdict) = self.read().await {
             return verdict;
         }
+        let _in_the_store = match self.permit_of_the_store().await {
+            Ok(permit) => permit,
+            Err(verdict) => return verdict,
+        };
         // What the read took is gone: the connector's own limits must come before the cut.
         self.attempt.timeout = deadline.left();
         let Some(call) = self.call() else {
@@ -123,8 +140,11 @@ impl<'a> Effect<'a> {
                     limits,
                     self.stored,
                     step,
-                    self.attempt.clone(),
-                    self.begun.clone(),
+                    together::Turn {
+                        attempt: self.attempt.clone(),
+                        until: deadline,
+                        begun: self.begun.clone(),
+                    },
                 )
                 .await
         } else if self.begun.begin() {
@@ -156,7 +176,12 @@ impl<'a> Effect<'a> {
         let looking = async {
             match self.read().await {
                 // What the step would read is gone or not there yet: nothing to ask the other side with, so repeat.
-                Err(Verdict::Again { why, .. }) => return Verdict::not_yet(why),
+                Err(verdict @ Verdict::Again { in_order: true, .. }) => return verdict,
+                // It could not be read: what became of the attempt is as unknown as before.
+                Err(Verdict::Again { why, .. }) => return Verdict::unknown(why),
+                Err(Verdict::Throttled { .. }) => {
+                    return Verdict::unknown("what the step reads could not be read yet");
+                }
                 Err(verdict) => return verdict,
                 Ok(()) => {}
             }
@@ -167,9 +192,17 @@ impl<'a> Effect<'a> {
                 Ok(connector) => connector.probe(call, &self.attempt).await,
                 Err(verdict) => verdict,
             };
+            let guarded = matches!(
+                call,
+                Call::Sql {
+                    none: ZeroRows::Refused,
+                    ..
+                }
+            );
             match verdict {
-                // The answer could be our own doing as well; what the plan wants to be true tells.
-                Verdict::Blocked { .. } if self.step.verify.is_some() => {
+                // Zero rows of a guarded statement could be our own doing as well; what the plan wants to be true tells.
+                // Of any other call a verify is no proof: it says what must hold, not that this was done.
+                Verdict::Blocked { .. } if guarded && self.step.verify.is_some() => {
                     match self.verified(Verdict::done()).await {
                         done @ Verdict::Done { .. } => done,
                         _ => verdict,
@@ -204,12 +237,37 @@ impl<'a> Effect<'a> {
         {
             ReadOutcome::Row(row) => {
                 self.attempt.values.extend(row);
+                // A `select *` may bring an `id` or a `generation` of its own; the request's and ours stand.
+                self.attempt.values.extend(self.given.clone());
                 Ok(())
             }
             ReadOutcome::NoRow => Err(Verdict::not_yet("the step's read found no row yet")),
             ReadOutcome::NullIn(column) => Err(Verdict::not_yet(format!("{column} is not known yet"))),
-            ReadOutcome::Trouble(verdict) => Err(verdict),
+            ReadOutcome::Trouble(verdict) => {
+                self.attempt.blame.lay_on(&read.on);
+                Err(verdict)
+            }
         }
+    }
+
+    /// An archive works in two systems: its rows' permit is held already, its store's is waited for here.
+    async fn permit_of_the_store(&self) -> Result<Option<Permit>, Verdict> {
+        let Some(Call::Archive { store, .. }) = self.call() else {
+            return Ok(None);
+        };
+        let Some(limit) = self.shared.limits.of(store) else {
+            return Ok(None);
+        };
+        match limit.in_turn().await {
+            Now::Granted(permit) => Ok(Some(permit)),
+            Now::Later(left) => Err(Verdict::Throttled { retry_after: left }),
+            Now::Busy => Err(Verdict::Stopped),
+        }
+    }
+
+    /// Whom the breakers should count this verdict against, or for.
+    pub(super) fn blame(&self) -> Blame {
+        self.attempt.blame.clone()
     }
 
     /// A step is believed only if what its plan wants to be true is true.
@@ -231,6 +289,7 @@ impl<'a> Effect<'a> {
             Verified::DoesNotHold => Verdict::again("it said done, but the step's verify does not hold"),
             // It may well be done; the next look tells.
             Verified::Trouble(_) => {
+                self.attempt.blame.lay_on(&verify.on);
                 Verdict::unknown("it said done, but the step's verify could not be asked")
             }
         }

@@ -15,6 +15,7 @@ use super::Shared;
 use super::claims::{CLAIM_MIN, Claims};
 use super::drive::Drive;
 use super::lane_batch::Pending;
+use super::lane_writer::RECONCILE_EVERY;
 use super::watch::Patience;
 use crate::clock;
 use crate::decide::Signal;
@@ -63,8 +64,18 @@ pub(super) struct Lane {
     pub writer: Option<LaneWriter>,
     /// The lane's own end of its mailbox, for the deletions that it sets going.
     pub mailbox: mpsc::Sender<Ask>,
-    pub drives: tokio::task::JoinSet<(DeletionId, bool)>,
+    pub drives: tokio::task::JoinSet<Parting>,
     pub claims: Claims,
+    /// Across connections and statements: an outage is said once, also if each try gets as far as connecting.
+    pub patience: Patience,
+    pub reconcile_at: Instant,
+}
+
+/// A drive that has ended, by the tenure that it had: its deletion may be here again under a later one.
+pub(super) struct Parting {
+    id: DeletionId,
+    tenure: i32,
+    panicked: bool,
 }
 
 /// The lane belongs to somebody else now.
@@ -78,6 +89,7 @@ impl Lane {
     ) -> (Self, mpsc::Sender<Ask>, mpsc::Receiver<Ask>) {
         // As many as can be in flight: a send never waits, so a lane never waits for itself.
         let (sender, receiver) = mpsc::channel(shared.settings.in_flight_max * 2 + 64);
+        let patience = Patience::new(&shared.parts.store, "writing to a lane");
         let lane = Lane {
             shared,
             lane,
@@ -88,6 +100,8 @@ impl Lane {
             mailbox: sender.clone(),
             drives: tokio::task::JoinSet::new(),
             claims: Claims::new(),
+            patience,
+            reconcile_at: Instant::now() + RECONCILE_EVERY,
         };
         (lane, sender, receiver)
     }
@@ -124,6 +138,7 @@ impl Lane {
             }
             if !self.shared.stopper.is_draining() {
                 self.claim_if_due().await?;
+                self.reconcile_if_due().await?;
             }
         }
         if let Some(writer) = self.writer.take() {
@@ -164,7 +179,7 @@ impl Lane {
                 Ok(Some(generation)) if generation == self.generation => return Ok(()),
                 Ok(Some(generation)) => return self.take_signals(generation).await,
                 Ok(None) => return Err(Gone),
-                Err(error) => self.trouble(&error)?,
+                Err(error) => self.trouble(&error).await?,
             }
         }
     }
@@ -175,7 +190,7 @@ impl Lane {
         let mut all = loop {
             match self.writer().await?.signals(&ids).await {
                 Ok(all) => break all,
-                Err(error) => self.trouble(&error)?,
+                Err(error) => self.trouble(&error).await?,
             }
         };
         for (id, held) in &mut self.held {
@@ -193,33 +208,55 @@ impl Lane {
         candidates: Vec<Candidate>,
         answer: oneshot::Sender<Result<Vec<Admission>, StoreError>>,
     ) -> Result<(), Gone> {
+        let mut fates = Vec::with_capacity(candidates.len());
+        // Halves of a batch that Postgres could not keep come back here; the order is kept.
+        let mut parts = vec![candidates];
+        while let Some(mut part) = parts.pop() {
+            match self.admit_part(&part).await? {
+                Ok(decided) => fates.extend(decided),
+                Err(error) if error.is_about_content() && part.len() > 1 => {
+                    parts.push(part.split_off(part.len() / 2));
+                    parts.push(part);
+                }
+                Err(error) if error.is_about_content() => fates.extend(part.iter().map(|candidate| {
+                    tracing::error!(error = %crate::telemetry::chain(&error), "Postgres cannot keep a request");
+                    Admission::unkeepable(candidate)
+                })),
+                Err(error) => {
+                    let met = self.trouble(&error).await;
+                    let _ = answer.send(Err(error));
+                    return met;
+                }
+            }
+        }
+        // Whoever asked may be gone; what is committed is committed, and the redelivery is a copy.
+        let _ = answer.send(Ok(fates));
+        Ok(())
+    }
+
+    /// One transaction; what it keeps is set going.
+    async fn admit_part(
+        &mut self,
+        candidates: &[Candidate],
+    ) -> Result<Result<Vec<Admission>, StoreError>, Gone> {
         let announce = self.shared.parts.announce_accepted;
+        let began = std::time::Instant::now();
         let admitted = self
             .writer()
             .await?
-            .admit(clock::now(), announce, &candidates)
+            .admit(clock::now(), announce, candidates)
             .await;
-        match admitted {
-            Ok(mut fates) => {
-                for fate in &mut fates {
-                    if let Admission::Kept(opened) = fate {
-                        let opened = opened.clone();
-                        self.keep(*opened);
-                    } else if matches!(fate, Admission::Left) {
-                        self.claims.more = true;
-                    }
+        if let Ok(fates) = &admitted {
+            self.timed("admit", began);
+            for fate in fates {
+                match fate {
+                    Admission::Kept(opened) => self.keep(Opened::clone(opened)),
+                    Admission::Left => self.claims.more = true,
+                    _ => {}
                 }
-                // Whoever asked may be gone; what is committed is committed, and the redelivery is a copy.
-                let _ = answer.send(Ok(fates));
-                Ok(())
-            }
-            Err(error) => {
-                let gone = matches!(error, StoreError::Lost);
-                let met = if gone { Err(Gone) } else { self.trouble(&error) };
-                let _ = answer.send(Err(error));
-                met
             }
         }
+        Ok(admitted)
     }
 
     fn keep(&mut self, opened: Opened) {
@@ -245,85 +282,29 @@ impl Lane {
             gate: gate.clone(),
             signals: claimed.signals.clone(),
         };
-        let id = claimed.opened.id;
+        let (id, tenure) = (claimed.opened.id, held.tenure);
         self.held.insert(id, held);
         self.shared.parts.instruments.in_flight_changed(1);
         let drive = Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone());
         self.drives.spawn(async move {
             let panicked = AssertUnwindSafe(drive.run()).catch_unwind().await.is_err();
             drop(permit);
-            (id, panicked)
+            Parting { id, tenure, panicked }
         });
     }
 
-    fn finished(&mut self, done: Result<(DeletionId, bool), tokio::task::JoinError>) {
+    fn finished(&mut self, done: Result<Parting, tokio::task::JoinError>) {
         self.shared.parts.instruments.in_flight_changed(-1);
-        if let Ok((id, panicked)) = done {
-            self.held.remove(&id);
+        if let Ok(Parting { id, tenure, panicked }) = done {
+            // What was handed back a moment ago may have been claimed again before its drive was seen to end.
+            if self.held.get(&id).is_some_and(|held| held.tenure == tenure) {
+                self.held.remove(&id);
+            }
             if panicked {
                 // Our rows still name it; a new connection hands it back, and its starts go on counting.
                 tracing::error!(deletion.id = %id, "carrying a deletion panicked");
                 self.writer = None;
             }
         }
-    }
-
-    /// The connection, made anew if need be; on a new one, rows that nobody here carries are handed back.
-    pub(super) async fn writer(&mut self) -> Result<&mut LaneWriter, Gone> {
-        let mut patience = Patience::new("writing to a lane");
-        while self.writer.is_none() {
-            match self.connect().await {
-                Ok(writer) => self.writer = Some(writer),
-                Err(StoreError::Lost) => return Err(Gone),
-                Err(error) => patience.failed(&error, &self.shared.stopper).await,
-            }
-            if self.writer.is_none() && self.shared.stopper.is_halted() {
-                return Err(Gone);
-            }
-        }
-        patience.succeeded();
-        self.writer.as_mut().ok_or(Gone)
-    }
-
-    async fn connect(&mut self) -> Result<LaneWriter, StoreError> {
-        let mut writer = self.shared.parts.store.open_lane(self.lane).await?;
-        let generation = writer.generation().await?.ok_or(StoreError::Lost)?;
-        if self.held.is_empty() {
-            self.generation = generation;
-        }
-        let strays: Vec<Release> = writer
-            .held()
-            .await?
-            .into_iter()
-            .filter(|(id, tenure)| self.held.get(id).is_none_or(|held| held.tenure != *tenure))
-            .map(|(deletion, tenure)| Release {
-                deletion,
-                tenure,
-                due: clock::now(),
-                fault: true,
-            })
-            .collect();
-        if !strays.is_empty() {
-            tracing::warn!(
-                count = strays.len(),
-                "handing back deletions whose answer was lost on the way"
-            );
-            writer.release(generation, &strays).await?;
-        }
-        Ok(writer)
-    }
-
-    /// Passing trouble costs the connection and is said once by whoever connects again; other errors are ours.
-    pub(super) fn trouble(&mut self, error: &StoreError) -> Result<(), Gone> {
-        if matches!(error, StoreError::Lost) {
-            return Err(Gone);
-        }
-        if !error.is_passing() {
-            tracing::error!(error = %crate::telemetry::chain(error), "a lane's statement failed");
-        } else {
-            tracing::debug!(error = %crate::telemetry::chain(error), "a lane's connection is in trouble");
-        }
-        self.writer = None;
-        Ok(())
     }
 }

@@ -81,7 +81,15 @@ impl Lane {
         let mut answer_lost = false;
         while !part.is_empty() {
             self.writer().await?;
+            if answer_lost {
+                // Before anything is decided anew: what was written must not be told that it was not.
+                part = self.tell_written(part).await?;
+                answer_lost = false;
+            }
             part = self.turn_back_signalled(part);
+            if part.is_empty() {
+                return Ok(None);
+            }
             let records: Vec<Record> = part.iter().map(|writing| writing.record.clone()).collect();
             let generation = self.generation;
             let at = part_time(&mut part);
@@ -90,17 +98,12 @@ impl Lane {
             match self.writer().await?.write(generation, at, &records).await {
                 Ok(BatchOutcome::Applied { written, more_events }) => {
                     self.shared.parts.instruments.batch(written.len());
-                    self.shared
-                        .parts
-                        .instruments
-                        .transaction("write_records", began.elapsed());
+                    self.timed("write_records", began);
                     if more_events {
                         self.shared.parts.outbox_wake.poke();
                     }
-                    return self
-                        .applied(part, &records, &written, answer_lost)
-                        .await
-                        .map(|()| None);
+                    self.applied(part, &written);
+                    return Ok(None);
                 }
                 Ok(BatchOutcome::Signalled { generation }) => self.take_signals(generation).await?,
                 Ok(BatchOutcome::Lost) => return Err(Gone),
@@ -116,52 +119,47 @@ impl Lane {
                 }
                 Err(error) => {
                     answer_lost = true;
-                    self.trouble(&error)?;
+                    self.trouble(&error).await?;
                 }
             }
         }
         Ok(None)
     }
 
-    async fn applied(
-        &mut self,
-        part: Vec<Writing>,
-        records: &[Record],
-        written: &HashSet<Uuid>,
-        answer_lost: bool,
-    ) -> Result<(), Gone> {
-        let missing: Vec<Record> = records
-            .iter()
-            .filter(|record| !written.contains(&record.deletion.0))
-            .cloned()
-            .collect();
-        let mut mine = HashSet::new();
-        if !missing.is_empty() && answer_lost {
-            loop {
-                match self.writer().await?.already_mine(&missing).await {
-                    Ok(found) => break mine = found,
-                    Err(error) => self.trouble(&error)?,
-                }
+    /// After a lost answer: those of these records that were written all the same are told so; the others are left.
+    async fn tell_written(&mut self, part: Vec<Writing>) -> Result<Vec<Writing>, Gone> {
+        let records: Vec<Record> = part.iter().map(|writing| writing.record.clone()).collect();
+        let mine = loop {
+            match self.writer().await?.already_mine(&records).await {
+                Ok(mine) => break mine,
+                Err(error) => self.trouble(&error).await?,
             }
+        };
+        let (written, left): (Vec<_>, Vec<_>) = part
+            .into_iter()
+            .partition(|writing| mine.contains(&writing.record.deletion.0));
+        for writing in written {
+            // Its event was stamped then, and not now: the sweep publishes it as it is kept.
+            let _ = writing.answer.send(Told::Written);
         }
+        Ok(left)
+    }
+
+    fn applied(&self, part: Vec<Writing>, written: &HashSet<Uuid>) {
         crash::point(CrashPoint::IntentAfterCommit);
         for writing in part {
-            let id = writing.record.deletion;
-            let fresh = written.contains(&id.0);
-            if fresh || mine.contains(&id.0) {
-                if writing.record.result.is_some() {
-                    crash::point(CrashPoint::EndAfterCommit);
-                }
-                // What was written before a lost answer was stamped then: the sweep publishes it as it is kept.
-                if let Some(outgoing) = writing.outgoing.filter(|_| fresh) {
-                    let _ = self.shared.parts.tap.try_send(*outgoing);
-                }
-                let _ = writing.answer.send(Told::Written);
-            } else {
+            if !written.contains(&writing.record.deletion.0) {
                 let _ = writing.answer.send(Told::LetGo);
+                continue;
             }
+            if writing.record.result.is_some() {
+                crash::point(CrashPoint::EndAfterCommit);
+            }
+            if let Some(outgoing) = writing.outgoing {
+                let _ = self.shared.parts.tap.try_send(*outgoing);
+            }
+            let _ = writing.answer.send(Told::Written);
         }
-        Ok(())
     }
 
     /// A verdict is a fact and goes in; an intent whose deletion was signalled goes back to be decided again.
@@ -199,16 +197,18 @@ impl Lane {
             }
             releases = kept;
             let generation = self.generation;
+            let began = std::time::Instant::now();
             let rows: Vec<Release> = releases.iter().map(|(release, _)| *release).collect();
             match self.writer().await?.release(generation, &rows).await {
                 Ok(BatchOutcome::Applied { .. }) => {
+                    self.timed("release", began);
                     for (_, answer) in releases.drain(..) {
                         let _ = answer.send(Told::Written);
                     }
                 }
                 Ok(BatchOutcome::Signalled { generation }) => self.take_signals(generation).await?,
                 Ok(BatchOutcome::Lost) => return Err(Gone),
-                Err(error) => self.trouble(&error)?,
+                Err(error) => self.trouble(&error).await?,
             }
         }
         Ok(())

@@ -88,6 +88,17 @@ impl SystemLimit {
         }
     }
 
+    /// For how long nothing may start here, for whoever takes a permit only later: `None` if it may be tried now.
+    pub(super) fn shut_for(&self) -> Option<Duration> {
+        let breaker = self.breaker();
+        let left = breaker.open_until?.left();
+        if left.is_zero() {
+            breaker.trying.then_some(self.pause)
+        } else {
+            Some(left)
+        }
+    }
+
     fn admit(self: &Arc<Self>, held: OwnedSemaphorePermit) -> Now {
         let mut breaker = self.breaker();
         let trial = match breaker.open_until {
@@ -138,6 +149,13 @@ impl SystemLimit {
         if trial {
             breaker.trying = false;
         }
+    }
+}
+
+impl SystemLimit {
+    /// Trouble that was met without a permit of its own.
+    pub(super) fn blamed(&self, verdict: &Verdict) {
+        self.told(verdict.is_trouble(), false);
     }
 }
 

@@ -1,8 +1,8 @@
 //! The engine: carries open deletions to their ends.
 //!
 //! Reading order: [`crew`] is one worker with its lanes, [`lane`] writes in groups, [`drive`] moves one deletion,
-//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now, [`watch`] keeps the lease and looks after
-//! those whose worker fell silent.
+//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now, [`watch`] keeps
+//! the lease and looks after those whose worker fell silent.
 
 mod act;
 mod begun;
@@ -13,6 +13,7 @@ mod drive;
 mod effect;
 mod lane;
 mod lane_batch;
+mod lane_writer;
 mod limits;
 mod record;
 mod settings;
@@ -108,7 +109,7 @@ impl Engine {
     }
 
     pub async fn run(self) {
-        let mut tries = watch::Patience::new("opening the lanes of a worker");
+        let mut tries = watch::Patience::new(&self.shared.parts.store, "opening the lanes of a worker");
         while !self.shared.stopper.is_draining() {
             let crew = match Crew::muster(&self.shared, self.lanes, self.lease).await {
                 Ok(crew) => Arc::new(crew),

@@ -10,8 +10,7 @@ use uuid::Uuid;
 use super::Shared;
 use crate::clock;
 use crate::deletion::{
-    Action, Announcement, CompletedResult, End, Entry, EventId, EventKind, ParkReason, Phase, SignalKind,
-    State, StepNumber,
+    Action, Announcement, End, Entry, EventId, EventKind, ParkReason, Phase, SignalKind, State, StepNumber,
 };
 use crate::plan::Retry;
 use crate::store::{Opened, Outgoing, OutgoingBody, Record, StoredPlan};
@@ -133,7 +132,6 @@ fn end_detail(end: &End, plan: &Option<Arc<StoredPlan>>) -> Map<String, Value> {
             detail.insert("result".into(), result.word().into());
         }
         End::CompletedWithOrphans { orphans } => {
-            detail.insert("result".into(), CompletedResult::Deleted.word().into());
             let named = orphans
                 .iter()
                 .map(|orphan| json!({"step": step_name(plan, orphan.step), "why": orphan.why}))

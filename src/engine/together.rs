@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::begun::Begun;
 use super::limits::{Limits, Now, Permit};
+use crate::clock::Boottime;
 use crate::connectors::{Attempt, Systems};
 use crate::deletion::{Aim, StepNumber, Verdict};
 use crate::plan::Call;
@@ -34,9 +35,16 @@ pub(super) struct Step {
     pub aim: Aim,
 }
 
+/// An attempt that waits for its turn in a group.
+pub(super) struct Turn {
+    pub attempt: Attempt,
+    /// What the wait in line took is gone from the attempt's time.
+    pub until: Boottime,
+    pub begun: Begun,
+}
+
 struct Waiting {
-    attempt: Attempt,
-    begun: Begun,
+    turn: Turn,
     answer: oneshot::Sender<Verdict>,
 }
 
@@ -47,20 +55,11 @@ impl Together {
         limits: &Arc<Limits>,
         stored: &Arc<StoredPlan>,
         step: Step,
-        attempt: Attempt,
-        begun: Begun,
+        turn: Turn,
     ) -> Verdict {
         let line = self.line(systems, limits, stored, step);
         let (answer, said) = oneshot::channel();
-        if line
-            .send(Waiting {
-                attempt,
-                begun,
-                answer,
-            })
-            .await
-            .is_err()
-        {
+        if line.send(Waiting { turn, answer }).await.is_err() {
             return Verdict::Stopped;
         }
         // A group that panicked answers nothing; whether it acted is not known.
@@ -117,8 +116,17 @@ impl Line {
             // Whoever gave up waiting is not acted for.
             let (attempts, answers): (Vec<Attempt>, Vec<oneshot::Sender<Verdict>>) = group
                 .drain(..)
-                .filter(|one| one.begun.begin())
-                .map(|one| (one.attempt, one.answer))
+                .filter(|one| one.turn.begun.begin())
+                .map(|one| {
+                    let timeout = one.turn.until.left();
+                    (
+                        Attempt {
+                            timeout,
+                            ..one.turn.attempt
+                        },
+                        one.answer,
+                    )
+                })
                 .unzip();
             let verdicts = self.act(&attempts).await;
             if let Some(permit) = &permit {

@@ -1,6 +1,5 @@
 //! The lease, kept by a heartbeat; and a look after workers that fell silent.
 
-use std::error::Error;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -8,8 +7,8 @@ use rand::RngExt;
 use super::Shared;
 use super::crew::Parted;
 use crate::stopper::Stopper;
-use crate::store::{Heartbeat, Worker};
-use crate::telemetry;
+use crate::store::{Heartbeat, Store, StoreError, Worker};
+use crate::telemetry::{self, Voice};
 
 /// Renewals per lease: five may fail in a row before the sixth would come too late.
 const HEARTBEATS_A_LEASE: u32 = 6;
@@ -20,7 +19,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Until the lease is lost, or everything is stopped.
 pub(super) async fn keep_lease(shared: &Shared, worker: &Worker, span: Duration) -> Parted {
-    let mut patience = Patience::new("renewing the lease");
+    let mut patience = Patience::new(&shared.parts.store, "renewing the lease");
     let mut every = tokio::time::interval(span / HEARTBEATS_A_LEASE);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -51,7 +50,7 @@ pub(super) async fn listen(shared: &Shared, worker: &Worker) {
 
 /// Takes over from the silent. Every worker does; whoever is first wins each lane.
 pub(super) async fn look_after_the_silent(shared: &Shared, span: Duration) {
-    let mut patience = Patience::new("looking for silent workers");
+    let mut patience = Patience::new(&shared.parts.store, "looking for silent workers");
     loop {
         match shared.parts.store.take_over().await {
             Ok((lanes, deletions)) => {
@@ -84,9 +83,9 @@ pub(super) async fn upkeep(shared: &Shared, lease: Duration) {
     }
 }
 
-/// Says an outage once when it begins and once when it is over; waits in between, longer and longer, jittered.
+/// Waits longer and longer, jittered, while something fails; what there is to say, it says with all others at once.
 pub(super) struct Patience {
-    what: &'static str,
+    voice: Voice,
     failures: u32,
 }
 
@@ -94,14 +93,15 @@ impl Patience {
     const BASE_MS: u64 = 100;
     const MAX_MS: u64 = 5_000;
 
-    pub(super) fn new(what: &'static str) -> Self {
-        Patience { what, failures: 0 }
+    pub(super) fn new(store: &Store, doing: &'static str) -> Self {
+        Patience {
+            voice: store.outage().voice(doing),
+            failures: 0,
+        }
     }
 
-    pub(super) async fn failed(&mut self, error: &(dyn Error + Send + Sync + 'static), stopper: &Stopper) {
-        if self.failures == 0 {
-            tracing::warn!(error = %telemetry::chain(error), "{} fails; going on trying", self.what);
-        }
+    pub(super) async fn failed(&mut self, error: &StoreError, stopper: &Stopper) {
+        self.voice.failed(error);
         let ceiling = (Self::BASE_MS << self.failures.min(10)).min(Self::MAX_MS);
         self.failures = self.failures.saturating_add(1);
         let wait = rand::rng().random_range(Self::BASE_MS / 2..=ceiling);
@@ -112,9 +112,7 @@ impl Patience {
     }
 
     pub(super) fn succeeded(&mut self) {
-        if self.failures > 0 {
-            tracing::info!(tries = self.failures, "{} works again", self.what);
-        }
+        self.voice.works();
         self.failures = 0;
     }
 }

@@ -8,6 +8,7 @@ mod read;
 
 use std::time::Duration;
 
+use rand::RngExt;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tracing::Instrument;
@@ -23,8 +24,10 @@ use crate::store::{Admission, Candidate, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
 use read::{Read, Received, read, turned_away};
 
-/// Between two looks at whether the tables answer again.
-const RETURN_CHECK: Duration = Duration::from_millis(500);
+/// Between a batch that could not be decided and the next try: so long at first, twice as long each time, never longer
+/// than the last. Every try costs each message a delivery, and those are limited (see `broker/topology.rs`).
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,7 +93,8 @@ impl From<StoreError> for Undecided {
 
 impl Intake {
     pub async fn run(mut self) {
-        let mut said = false;
+        let mut voice = self.store.outage().voice("admitting requests");
+        let mut undecided = 0;
         while let Some(mut batch) = self
             .inlet
             .next_batch(self.settings.batch_max, self.settings.linger)
@@ -98,27 +102,21 @@ impl Intake {
         {
             match self.decide(batch.take()).await {
                 Ok(()) => {
-                    if said {
-                        tracing::info!("requests are admitted again");
-                        said = false;
-                    }
+                    voice.works();
+                    undecided = 0;
                     self.acknowledge(batch).await;
                 }
                 Err(Undecided(error)) => {
                     batch.give_back();
                     self.inlet.hold().await;
-                    if !said {
-                        let error = error
-                            .as_ref()
-                            .map(|error| telemetry::chain(error))
-                            .unwrap_or_default();
-                        tracing::warn!(
-                            error,
-                            "requests cannot be admitted; the broker keeps them meanwhile"
-                        );
-                        said = true;
+                    match error {
+                        Some(error) => voice.failed(&error),
+                        None => {
+                            tracing::debug!("requests were not admitted; the broker keeps them meanwhile")
+                        }
                     }
-                    self.until_the_tables_answer().await;
+                    self.until_the_tables_answer(undecided).await;
+                    undecided += 1;
                 }
             }
         }
@@ -258,11 +256,13 @@ impl Intake {
         }
     }
 
-    async fn until_the_tables_answer(&self) {
+    async fn until_the_tables_answer(&self, undecided: u32) {
+        let ceiling = RETRY_FIRST.saturating_mul(1 << undecided.min(16)).min(RETRY_LAST);
         loop {
+            let wait = ceiling.mul_f64(rand::rng().random_range(0.5..=1.0));
             tokio::select! {
                 () = self.stopper.draining() => return,
-                () = tokio::time::sleep(RETURN_CHECK) => {}
+                () = tokio::time::sleep(wait) => {}
             }
             if self.store.ping().await.is_ok() {
                 return;

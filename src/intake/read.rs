@@ -57,11 +57,12 @@ impl Received {
 }
 
 pub(super) fn turned_away(delivery: &Delivery, rejection: Rejection, keep_body: bool) -> TurnedAway {
+    let envelope = envelope(delivery);
     TurnedAway {
         rejection,
-        message_id: delivery.message_id.clone(),
-        correlation_id: delivery.correlation_id.clone(),
-        traceparent: envelope(delivery).trace.traceparent,
+        message_id: envelope.message_id,
+        correlation_id: envelope.correlation_id,
+        traceparent: envelope.trace.traceparent,
         content_type: delivery.content_type.clone(),
         body: keep_body.then(|| delivery.body.to_vec()),
     }

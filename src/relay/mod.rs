@@ -68,16 +68,11 @@ impl Relay {
     }
 
     async fn sweep(self: std::sync::Arc<Self>) {
-        let mut failing = false;
+        let mut voice = self.store.outage().voice("sweeping the outbox");
         loop {
             match self.sweep_once().await {
-                Ok(()) => failing = false,
-                Err(error) => {
-                    if !failing {
-                        tracing::warn!(error = %telemetry::chain(&error), "the outbox cannot be swept; going on trying");
-                    }
-                    failing = true;
-                }
+                Ok(()) => voice.works(),
+                Err(error) => voice.failed(&error),
             }
             tokio::select! {
                 () = self.wake.wait() => {}
@@ -111,7 +106,10 @@ impl Relay {
         }
         let mut ids = Vec::with_capacity(page.len());
         let mut messages = Vec::with_capacity(page.len());
+        // Each ends when its page is answered for.
+        let mut spans = Vec::with_capacity(page.len());
         for outgoing in page {
+            spans.extend(span(&outgoing));
             let (message, rejection) = message(outgoing.body);
             ids.push((outgoing.id, rejection));
             messages.push(message);
@@ -134,6 +132,7 @@ impl Relay {
                 PublishOutcome::Unroutable | PublishOutcome::Nacked | PublishOutcome::Lost => unsent.push(id),
             }
         }
+        drop(spans);
         self.instruments.outbox_published(sent.len());
         let count = sent.len();
         let crossed_off = self.cross_off(&sent, &rejections, &unsent).await;
@@ -152,6 +151,17 @@ impl Relay {
             self.store.unsent(unsent).await?;
         }
         Ok(())
+    }
+}
+
+fn span(outgoing: &Outgoing) -> Option<tracing::Span> {
+    match &outgoing.body {
+        OutgoingBody::Event(event) => Some(telemetry::spans::publish(
+            event.event_id,
+            event.deletion_id,
+            &event.trace,
+        )),
+        OutgoingBody::Rejected { .. } => None,
     }
 }
 

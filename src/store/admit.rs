@@ -13,7 +13,7 @@ use super::slots::Slots;
 use super::{LaneWriter, Opened, Store, StoreError, keys};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
-use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId, TurnedAway};
+use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
 
 /// A well-formed request that the plans allow, with the ids it will have if it is new.
 #[derive(Clone, Debug)]
@@ -44,6 +44,18 @@ pub enum Admission {
     /// A cancel: the deletion to signal once this is committed.
     Signals(DeletionId),
     Away(Box<Rejection>),
+}
+
+impl Admission {
+    /// A request that Postgres cannot keep, found alone after its batch was halved.
+    pub fn unkeepable(candidate: &Candidate) -> Admission {
+        Admission::Away(Box::new(Rejection::of(
+            &candidate.request,
+            RejectionReason::WrongShape,
+            "",
+            "something that Postgres cannot keep; wanted text without NUL and numbers within its range",
+        )))
+    }
 }
 
 impl LaneWriter {
@@ -98,7 +110,7 @@ struct Written<'a> {
     joined: Vec<(DeletionId, RequestId, Option<OffsetDateTime>)>,
     successors: Vec<(DeletionId, &'a Candidate)>,
     /// Keys of requests that were turned away after all: the publisher may repair and send again.
-    forgotten: Vec<RequestId>,
+    forgotten: Vec<(Uuid, RequestId)>,
 }
 
 impl<'a> Written<'a> {
@@ -151,7 +163,10 @@ impl<'a> Written<'a> {
     }
 
     fn turn_away(&mut self, candidate: &'a Candidate, reason: RejectionReason) -> Admission {
-        self.forgotten.push(candidate.request_id);
+        if let Some(digest) = candidate.request.key_digest() {
+            self.forgotten
+                .push((Uuid::from_bytes(digest), candidate.request_id));
+        }
         let (field, detail) = match reason {
             RejectionReason::NothingToDo => (
                 "/target",
@@ -178,10 +193,20 @@ impl<'a> Written<'a> {
             sqlx::query(
                 "/* admit_join */ with i as (select * from unnest($1::uuid[], $2::uuid[], $3::timestamptz[])
                      as i (deletion, request, deadline)
+                 ), nearest as (
+                     select deletion, min(deadline) as deadline from i where deadline is not null group by deletion
                  ), nearer as (
-                     update sexton.open_deletions d set deadline = least(d.deadline, i.deadline)
-                     from (select deletion, min(deadline) as deadline from i group by deletion) i
-                     where d.id = i.deletion and i.deadline is not null and (d.deadline is null or i.deadline < d.deadline)
+                     update sexton.open_deletions d
+                     set deadline = i.deadline,
+                         -- A wait is cut short by it, but for an open intent and for what waits for somebody's word.
+                         due_at = case when d.lane is null and d.effect_ms is null and d.parked is null
+                                            and d.due_at < '9999-01-01' then least(d.due_at, i.deadline)
+                                       else d.due_at end
+                     from nearest i
+                     where d.id = i.deletion and (d.deadline is null or i.deadline < d.deadline)
+                 ), waits as (
+                     update sexton.successors s set deadline = i.deadline from nearest i
+                     where s.deletion_id = i.deletion and (s.deadline is null or i.deadline < s.deadline)
                  )
                  insert into sexton.joined (deletion_id, request_id) select deletion, request from i",
             )
@@ -295,13 +320,30 @@ async fn insert_requests(
     if announce {
         sqlx::query(
             "/* admit_announce */ insert into sexton.outbox
-                 (id, destination, kind, request_id, deletion_id, seq, at, taken_until)
-             select e, 'events', 'accepted', r, d, 0, $4, now() from unnest($1::uuid[], $2::uuid[], $3::uuid[]) i (e, r, d)",
+                 (id, destination, kind, request_id, deletion_id, plan, seq, at, taken_until)
+             select e, 'events', 'accepted', r, d, p, 0, $4, now()
+             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $5::integer[]) i (e, r, d, p)",
         )
         .bind(requests.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-        .bind(requests.iter().map(|(candidate, _)| candidate.request_id.0).collect::<Vec<_>>())
-        .bind(requests.iter().map(|(_, deletion)| deletion.0).collect::<Vec<_>>())
+        .bind(
+            requests
+                .iter()
+                .map(|(candidate, _)| candidate.request_id.0)
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            requests
+                .iter()
+                .map(|(_, deletion)| deletion.0)
+                .collect::<Vec<_>>(),
+        )
         .bind(now)
+        .bind(
+            requests
+                .iter()
+                .map(|(candidate, _)| candidate.plan)
+                .collect::<Vec<_>>(),
+        )
         .execute(&mut *tx)
         .await
         .map_err(StoreError::doing("announcing what was accepted"))?;
@@ -310,41 +352,6 @@ async fn insert_requests(
 }
 
 impl Store {
-    /// Turned-away requests with their bodies, and what the outbox has to say of each. Committed when this returns.
-    pub async fn reject(&self, now: OffsetDateTime, all: &[TurnedAway]) -> Result<(), StoreError> {
-        let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
-        let text = |of: &dyn Fn(&TurnedAway) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
-        sqlx::query(
-            "/* reject */ with kept as (
-                 insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,
-                                                correlation_id, content_type, traceparent, body, received_at)
-                 select i.*, $13 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[]) i
-                 returning id, body is not null as whole
-             )
-             insert into sexton.outbox (id, destination, kind, rejection_id, at, taken_until)
-             select gen_random_uuid(), d.destination, 'rejected', kept.id, $13, now()
-             from kept join (values ('events'), ('rejected')) d (destination) on d.destination = 'events' or kept.whole",
-        )
-        .bind(&ids)
-        .bind(text(&|r| Some(r.rejection.reason.word().to_owned())))
-        .bind(text(&|r| Some(without_nul(&r.rejection.field))))
-        .bind(text(&|r| Some(without_nul(&r.rejection.detail))))
-        .bind(text(&|r| r.rejection.tenant.as_deref().map(without_nul)))
-        .bind(text(&|r| r.rejection.target_type.as_deref().map(without_nul)))
-        .bind(text(&|r| r.rejection.key.as_deref().map(without_nul)))
-        .bind(text(&|r| r.message_id.as_deref().map(without_nul)))
-        .bind(text(&|r| r.correlation_id.as_deref().map(without_nul)))
-        .bind(text(&|r| r.content_type.as_deref().map(without_nul)))
-        .bind(text(&|r| r.traceparent.clone()))
-        .bind(all.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
-        .bind(now)
-        .execute(&self.pool)
-        .await
-        .map_err(StoreError::doing("storing rejections"))?;
-        Ok(())
-    }
-
     /// The deletion that answers an earlier request.
     pub async fn deletion_of(&self, request: RequestId) -> Result<Option<DeletionId>, StoreError> {
         let id: Option<Uuid> =
@@ -355,11 +362,6 @@ impl Store {
                 .map_err(StoreError::doing("looking up an earlier request"))?;
         Ok(id.map(DeletionId))
     }
-}
-
-/// Names of a malformed request may hold what Postgres cannot keep.
-fn without_nul(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 pub(super) fn is_delete(action: Action) -> bool {

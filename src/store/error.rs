@@ -52,14 +52,15 @@ impl StoreError {
     /// One of the records holds what Postgres cannot keep; the others could go on without it.
     pub fn is_about_content(&self) -> bool {
         match self {
-            // 22: data exception (a NUL in text, a number out of range). 54: over a limit of the server. 23: a constraint.
+            // 22: data exception (a NUL in text, a number out of range). 54: over a limit of the server. 23: a constraint,
+            // but for 23514, which says that a partition is missing: that is ours to make, and no fault of the record.
             StoreError::Query {
                 source: sqlx::Error::Encode(_),
                 ..
             } => true,
-            _ => self
-                .sqlstate()
-                .is_some_and(|code| ["22", "54", "23"].iter().any(|class| code.starts_with(class))),
+            _ => self.sqlstate().is_some_and(|code| {
+                code != "23514" && ["22", "54", "23"].iter().any(|class| code.starts_with(class))
+            }),
         }
     }
 

@@ -145,22 +145,33 @@ impl LaneWriter {
         Ok(BatchOutcome::Applied { written, more_events })
     }
 
-    /// Of records that an answer did not name: those that this lane had written all the same, before an answer was
-    /// lost on the way. The rest is superseded.
+    /// Those of these records that this lane has written, for when an answer was lost on the way.
+    ///
+    /// Whoever asks must wait until the batch without an answer has ended on the server as well: it holds the fence's
+    /// row for as long, so this locks it first, in a statement of its own. What a record says is compared too, since the
+    /// same place in the journal may hold another one that was decided later.
     pub async fn already_mine(&mut self, records: &[Record]) -> Result<HashSet<Uuid>, StoreError> {
+        let failed = StoreError::doing("asking which records were written");
+        sqlx::query("/* already_mine_fence */ select from sexton.lanes where lane = $1 for no key update")
+            .bind(self.lane)
+            .execute(&mut self.connection)
+            .await
+            .map_err(&failed)?;
+        let entries = |record: &Record| serde_json::to_string(&record.entries).unwrap_or_default();
         let rows: Vec<Uuid> = sqlx::query_scalar(
             "/* already_mine */ select j.deletion_id
-             from unnest($1::uuid[], $2::integer[], $3::integer[]) as i (id, tenure, seq)
+             from unnest($1::uuid[], $2::integer[], $3::integer[], $5::text[]) as i (id, tenure, seq, entries)
              join sexton.journal j on j.deletion_id = i.id and j.seq = i.seq + 1 and j.tenure = i.tenure
-             where j.lane = $4",
+             where j.lane = $4 and j.entries = i.entries::jsonb",
         )
         .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
         .bind(self.lane)
+        .bind(records.iter().map(entries).collect::<Vec<_>>())
         .fetch_all(&mut self.connection)
         .await
-        .map_err(StoreError::doing("asking which records were written"))?;
+        .map_err(&failed)?;
         Ok(rows.into_iter().collect())
     }
 

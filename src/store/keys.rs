@@ -127,10 +127,12 @@ async fn insert(
         .copied()
         .collect();
     // Won on one side of midnight and lost on the other: the winner's row is the memory, ours goes.
-    let ours: Vec<RequestId> = raced.iter().map(|(_, at)| candidates[*at].request_id).collect();
-    let digests: Vec<Uuid> = raced.into_iter().map(|(digest, _)| digest).collect();
-    forget_of(tx, &digests, &ours).await?;
-    Ok(digests)
+    let ours: Vec<(Uuid, RequestId)> = raced
+        .iter()
+        .map(|(digest, at)| (*digest, candidates[*at].request_id))
+        .collect();
+    forget(tx, &ours).await?;
+    Ok(ours.into_iter().map(|(digest, _)| digest).collect())
 }
 
 async fn look_up(tx: &mut PgConnection, digests: &[Uuid]) -> Result<HashMap<Uuid, Known>, StoreError> {
@@ -158,36 +160,21 @@ async fn look_up(tx: &mut PgConnection, digests: &[Uuid]) -> Result<HashMap<Uuid
         .collect())
 }
 
-/// Forgets the keys of requests that were turned away, so that they may be sent again.
-pub(super) async fn forget(tx: &mut PgConnection, requests: &[RequestId]) -> Result<(), StoreError> {
-    if requests.is_empty() {
+/// Forgets these keys of these requests: they were turned away and may be sent again, or another transaction was first.
+/// By the digest as well, or every key of the day would have to be looked at.
+pub(super) async fn forget(tx: &mut PgConnection, all: &[(Uuid, RequestId)]) -> Result<(), StoreError> {
+    if all.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "/* admit_forget */ delete from sexton.keys where request_id = any ($1)
-         and day >= ((now() - make_interval(secs => $2)) at time zone 'utc')::date",
+        "/* admit_forget */ delete from sexton.keys k using unnest($1::uuid[], $2::uuid[]) as i (digest, request_id)
+         where k.digest = i.digest and k.request_id = i.request_id",
     )
-    .bind(requests.iter().map(|request| request.0).collect::<Vec<_>>())
-    .bind(f64::from(MIDNIGHT_OVERLAP_S))
+    .bind(all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())
+    .bind(all.iter().map(|(_, request)| request.0).collect::<Vec<_>>())
     .execute(&mut *tx)
     .await
-    .map_err(StoreError::doing("forgetting the keys of rejected requests"))?;
-    Ok(())
-}
-
-async fn forget_of(
-    tx: &mut PgConnection,
-    digests: &[Uuid],
-    requests: &[RequestId],
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "/* admit_forget_raced */ delete from sexton.keys where digest = any ($1) and request_id = any ($2)",
-    )
-    .bind(digests)
-    .bind(requests.iter().map(|request| request.0).collect::<Vec<_>>())
-    .execute(&mut *tx)
-    .await
-    .map_err(StoreError::doing("giving up keys that another transaction holds"))?;
+    .map_err(StoreError::doing("forgetting keys"))?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod admit;
 mod keys;
+mod reject;
 mod slots;
 pub use admit::{Admission, Candidate};
 
@@ -43,6 +44,8 @@ pub use settings::Settings;
 mod error;
 pub use error::StoreError;
 
+use crate::telemetry::Outage;
+
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +74,7 @@ pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
     key_days: i32,
+    outage: Outage,
 }
 
 impl Store {
@@ -98,6 +102,7 @@ impl Store {
             pool,
             options,
             key_days: i32::from(settings.key_days),
+            outage: Outage::new("Postgres"),
         })
     }
 
@@ -176,6 +181,11 @@ impl Store {
             .await
             .map_err(StoreError::doing("asking for a sign of life"))?;
         Ok(())
+    }
+
+    /// What all who use these tables say of an outage, together.
+    pub fn outage(&self) -> &Outage {
+        &self.outage
     }
 
     pub async fn close(&self) {

@@ -15,6 +15,9 @@ use crate::deletion::{
 /// Whoever took a page publishes it within this, or somebody else does.
 const TAKEN_FOR_S: i32 = 30;
 
+/// What the broker did not take lets others pass first; a page of what it never takes would otherwise be every page.
+const UNSENT_PAUSE_S: f64 = 3.0;
+
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     pub id: Uuid,
@@ -90,11 +93,7 @@ impl Store {
              from taken t
              left join sexton.requests r on r.id = t.request_id
              left join sexton.rejections x on x.id = t.rejection_id
-             left join lateral (
-                 select plan from sexton.open_deletions d where d.id = t.deletion_id
-                 union all select plan from sexton.deletions d where d.id = t.deletion_id limit 1
-             ) d on true
-             left join sexton.plans p on p.id = d.plan
+             left join sexton.plans p on p.id = t.plan
              order by t.id",
         )
         .bind(limit)
@@ -122,10 +121,13 @@ impl Store {
         Ok(())
     }
 
-    /// The broker did not take these: the sweep may, at once.
+    /// The broker did not take these: the sweep may, after those that nobody has tried yet.
     pub async fn unsent(&self, ids: &[Uuid]) -> Result<(), StoreError> {
-        sqlx::query("/* unsent */ update sexton.outbox set taken_until = now() where id = any ($1)")
+        sqlx::query(
+            "/* unsent */ update sexton.outbox set taken_until = now() + make_interval(secs => $2) where id = any ($1)",
+        )
             .bind(ids)
+            .bind(UNSENT_PAUSE_S)
             .execute(&self.pool)
             .await
             .map_err(StoreError::doing("handing unsent events back"))?;

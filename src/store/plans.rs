@@ -41,13 +41,16 @@ impl Store {
         })
     }
 
-    /// All versions that are newer than `after`. One that this release cannot read is named and left out: its
-    /// deletions wait for a worker that can.
-    pub async fn plans_after(&self, after: i32) -> Result<(Vec<StoredPlan>, Vec<StoreError>), StoreError> {
+    /// All versions but these: numbers are given before their transactions end, so "greater than the last" would miss
+    /// some. One that this release cannot read is named and left out: its deletions wait for a worker that can.
+    pub async fn plans_but(
+        &self,
+        known: &[i32],
+    ) -> Result<(Vec<StoredPlan>, Vec<(i32, StoreError)>), StoreError> {
         let rows: Vec<(i32, String, String)> = sqlx::query_as(
-            "/* plans_after */ select id, hash, canonical from sexton.plans where id > $1 order by id",
+            "/* plans_but */ select id, hash, canonical from sexton.plans where id <> all ($1) order by id",
         )
-        .bind(after)
+        .bind(known)
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::doing("reading the stored plans"))?;
@@ -60,10 +63,13 @@ impl Store {
                     hash: PlanHash(hash),
                     plan,
                 }),
-                Err(error) => unreadable.push(StoreError::Plan {
-                    hash,
-                    why: error.to_string(),
-                }),
+                Err(error) => unreadable.push((
+                    id,
+                    StoreError::Plan {
+                        hash,
+                        why: error.to_string(),
+                    },
+                )),
             }
         }
         Ok((plans, unreadable))

@@ -22,6 +22,8 @@ mod watched;
 
 mod chain;
 pub use chain::chain;
+mod outage;
+pub use outage::{Outage, Voice};
 
 mod endpoint;
 pub use endpoint::{Endpoint, Readiness};

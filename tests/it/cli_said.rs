@@ -45,7 +45,13 @@ async fn what_strangers_wrote_reaches_no_terminal_as_a_command() {
         .await
         .ended_with(0);
     assert!(!json.out.contains(obeyed), "{:?}", json.out);
-    assert_eq!(json.json()["rejected"][0]["message_id"], HOSTILE);
+    // The body is as it came; what the envelope said was cleaned on its way in.
+    let row = &json.json()["rejected"][0];
+    assert_eq!(row["body"], format!("not JSON {HOSTILE}"));
+    assert_eq!(
+        row["message_id"],
+        "evil\u{fffd}[2J\u{fffd}\u{fffd}\u{fffd}none\u{fffd}31m"
+    );
     worker.stop().await;
 }
 

@@ -252,6 +252,7 @@ pub(super) fn attempt(id: &str) -> Attempt {
         handle: None,
         timeout: Duration::from_secs(10),
         gate: Gate::always(),
+        blame: sexton::connectors::Blame::default(),
         trace: TraceContext::default(),
     }
 }

@@ -1,0 +1,49 @@
+//! What was turned away, kept with its body until the broker has it again.
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::deletion::TurnedAway;
+
+impl Store {
+    /// Turned-away requests with their bodies, and what the outbox has to say of each. Committed when this returns.
+    pub async fn reject(&self, now: OffsetDateTime, all: &[TurnedAway]) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
+        let text = |of: &dyn Fn(&TurnedAway) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
+        sqlx::query(
+            "/* reject */ with kept as (
+                 insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,
+                                                correlation_id, content_type, traceparent, body, received_at)
+                 select i.*, $13 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[]) i
+                 returning id, body is not null as whole
+             )
+             insert into sexton.outbox (id, destination, kind, rejection_id, at, taken_until)
+             select gen_random_uuid(), d.destination, 'rejected', kept.id, $13, now()
+             from kept join (values ('events'), ('rejected')) d (destination) on d.destination = 'events' or kept.whole",
+        )
+        .bind(&ids)
+        .bind(text(&|r| Some(r.rejection.reason.word().to_owned())))
+        .bind(text(&|r| Some(without_nul(&r.rejection.field))))
+        .bind(text(&|r| Some(without_nul(&r.rejection.detail))))
+        .bind(text(&|r| r.rejection.tenant.as_deref().map(without_nul)))
+        .bind(text(&|r| r.rejection.target_type.as_deref().map(without_nul)))
+        .bind(text(&|r| r.rejection.key.as_deref().map(without_nul)))
+        .bind(text(&|r| r.message_id.as_deref().map(without_nul)))
+        .bind(text(&|r| r.correlation_id.as_deref().map(without_nul)))
+        .bind(text(&|r| r.content_type.as_deref().map(without_nul)))
+        .bind(text(&|r| r.traceparent.clone()))
+        .bind(all.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
+        .bind(now)
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::doing("storing rejections"))?;
+        Ok(())
+    }
+}
+
+/// Names of a malformed request may hold what Postgres cannot keep.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
