@@ -275,6 +275,14 @@ impl ArchiveSettings {
             if s3.bucket.is_empty() {
                 return Err(wrong("s3.bucket", "an empty name".into(), "a bucket's name"));
             }
+            let plain = s3.endpoint.as_deref().is_some_and(|at| at.starts_with("http://"));
+            if plain && !s3.allow_http {
+                return Err(wrong(
+                    "s3.endpoint",
+                    "plain http, over which keys and archives travel readable".into(),
+                    "https, or `allow_http = true` for a store on the same machine",
+                ));
+            }
             if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
                 return Err(wrong(
                     "s3.access_key_id",
@@ -334,6 +342,11 @@ mod tests {
                 "auth",
             ),
             ("kind='archive'", "folder"),
+            // Keys and archives would travel readable.
+            (
+                "kind='archive'\ns3={bucket='b',endpoint='http://h:9000'}",
+                "s3.endpoint",
+            ),
         ] {
             let error = parse(text)
                 .check(&SystemName("platform".into()))

@@ -170,17 +170,3 @@ async fn what_a_person_must_repair_is_said_and_nothing_is_written() {
     }
     assert!(kept(&bucket).await.is_empty());
 }
-
-#[tokio::test]
-async fn invariant_12_plain_http_is_refused_unless_it_is_allowed() {
-    let (place, bucket) = tokio::join!(Place::new(), Bucket::start());
-    place.computer("c").await;
-    let settings = bucket.settings().replace("allow_http = true\n", "");
-    let systems = systems(&place, &settings);
-    let verdict = run(&systems, &attempt("c")).await;
-    assert!(
-        !matches!(verdict, Verdict::Done { .. } | Verdict::AlreadyGone),
-        "{verdict:?}"
-    );
-    assert!(kept(&bucket).await.is_empty());
-}
