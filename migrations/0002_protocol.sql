@@ -78,7 +78,8 @@ begin
         returning d.id, d.seq, d.tenure, i.entries, i.result, i.detail, i.announce, i.event
     ), journaled as (
         insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
-        select w.id, w.seq, w.tenure, p_lane, w.entries::jsonb from written w
+        -- Kept as text, but only what jsonb would take as well (no NUL), so that whoever asks may cast it.
+        select w.id, w.seq, w.tenure, p_lane, case when w.entries::jsonb is not null then w.entries::json end from written w
     )
     -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the input
     -- again, each would compare every id with every other.

@@ -51,7 +51,7 @@ create table bare.open_deletions (
     lane bigint, epoch integer, tenure integer not null default 1, seq integer not null default 0,
     starts smallint not null default 0, effect_ms integer, unwinding boolean not null default false,
     due_at timestamptz not null default now(), unique (tenant, target_type, target_id)
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 create table bare.deletions (
     id uuid primary key, tenant text not null, target_type text not null, target_id text not null,
     request_id uuid not null, plan integer not null, generation bigint not null, admitted_at timestamptz not null,
@@ -59,7 +59,7 @@ create table bare.deletions (
 create index on bare.deletions (tenant, target_type, target_id);
 create table bare.journal (
     deletion_id uuid not null, seq integer not null, tenure integer not null, lane bigint not null,
-    at timestamptz not null default now(), entries jsonb not null, primary key (deletion_id, seq));
+    at timestamptz not null default now(), entries json not null, primary key (deletion_id, seq));
 create table bare.outbox (
     id uuid primary key, destination text not null, kind text not null, request_id uuid, deletion_id uuid, plan integer,
     seq integer, detail jsonb, at timestamptz not null default now(), taken_until timestamptz not null
@@ -85,7 +85,7 @@ with written as (
     returning d.id, d.seq, d.tenure, d.lane
 )
 insert into bare.journal (deletion_id, seq, tenure, lane, entries)
-select id, seq, tenure, lane, $2::jsonb from written";
+select id, seq, tenure, lane, $2::json from written";
 
 const END: &str = "
 with ended as (
@@ -93,7 +93,7 @@ with ended as (
     returning d.*, i.event
 ), journaled as (
     insert into bare.journal (deletion_id, seq, tenure, lane, entries)
-    select id, seq + 1, tenure, lane, $3::jsonb from ended
+    select id, seq + 1, tenure, lane, $3::json from ended
 ), announced as (
     insert into bare.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, taken_until)
     select event, 'events', 'completed', request_id, id, plan, seq + 1, '{\"result\": \"deleted\"}', now() from ended

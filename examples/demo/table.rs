@@ -62,7 +62,7 @@ pub(crate) async fn print(sexton: &PgPool, played: &Played) -> Result<(), Fault>
 /// From the journal: a step is what has a final verdict; everything else was tried again, waited for, or found out.
 const WORK: &str = "
     with entry as (
-        select e from sexton.journal, jsonb_array_elements(entries) e
+        select e from sexton.journal, jsonb_array_elements(entries::jsonb) e
     ), verdict as (
         select e->'verdict'->>'is' as word, coalesce((e->>'found_out')::boolean, false) as found_out
         from entry where e->>'e' = 'verdict'
@@ -83,7 +83,7 @@ pub(crate) async fn reasons(sexton: &PgPool) -> Result<(), Fault> {
     let reasons = counted(
         sexton,
         "select format('step %s, %s: %s', e->>'step', e->'verdict'->>'is', e->'verdict'->>'why'), count(*)
-         from sexton.journal, jsonb_array_elements(entries) e
+         from sexton.journal, jsonb_array_elements(entries::jsonb) e
          where e->>'e' = 'verdict' and e->'verdict' ? 'why'
          group by 1 order by 2 desc, 1",
     )

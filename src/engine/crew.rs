@@ -15,6 +15,9 @@ use crate::telemetry;
 /// After a halt the lanes only have to write what the drives hand back; a database that takes longer is gone.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
+/// How long an admission waits for room in flight. A batch of 500 that never finds any still makes 5,000 a second.
+const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
+
 pub(super) struct Crew {
     worker: Worker,
     span: Duration,
@@ -56,6 +59,12 @@ impl Crew {
         mut candidates: Vec<Candidate>,
         shared: &Shared,
     ) -> Result<Vec<Admission>, NotAdmitted> {
+        // A saturated engine makes room in a moment: then the lane keeps what it admits, which spares each of them a claim
+        // (a commit shared, and a version of its row that touches three indexes). A stuck one holds up nobody for long.
+        let wanted = candidates.len().min(shared.settings.in_flight_max);
+        if let Ok(wanted @ 1..) = u32::try_from(wanted) {
+            let _room = tokio::time::timeout(ROOM_WAIT_MAX, shared.permits.acquire_many(wanted)).await;
+        }
         // What there is room for is kept and begun at once; the rest waits in the tables for whoever has room.
         for (place, candidate) in candidates.iter_mut().enumerate() {
             candidate.keep =

@@ -162,7 +162,7 @@ impl LaneWriter {
             "/* already_mine */ select j.deletion_id
              from unnest($1::uuid[], $2::integer[], $3::integer[], $5::text[]) as i (id, tenure, seq, entries)
              join sexton.journal j on j.deletion_id = i.id and j.seq = i.seq + 1 and j.tenure = i.tenure
-             where j.lane = $4 and j.entries = i.entries::jsonb",
+             where j.lane = $4 and j.entries::jsonb = i.entries::jsonb",
         )
         .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())

@@ -245,7 +245,7 @@ async fn a_cancel_wins_before_the_pivot_and_is_too_late_after_it() {
     house
         .until(
             "the other cancel was heard and not heeded",
-            "select exists (select from sexton.journal where entries @> '[{\"e\": \"signalled\", \"heeded\": false}]')",
+            "select exists (select from sexton.journal where entries::jsonb @> '[{\"e\": \"signalled\", \"heeded\": false}]')",
         )
         .await;
     house.sql("update shop.things set ready = true").await;

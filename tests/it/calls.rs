@@ -123,7 +123,7 @@ async fn a_read_whose_value_is_not_there_yet_waits_and_asks_nobody() {
     house
         .until(
             "it has looked for the value more than once",
-            "select count(*) >= 2 from sexton.journal, jsonb_array_elements(entries) e
+            "select count(*) >= 2 from sexton.journal, jsonb_array_elements(entries::jsonb) e
              where e->>'e' = 'verdict' and e->'verdict'->>'is' = 'again'",
         )
         .await;
@@ -196,7 +196,7 @@ async fn a_deadline_that_passes_while_a_service_is_at_work_is_noted() {
     house
         .until(
             "the deadline is noted",
-            "select exists (select from sexton.journal where entries @> '[{\"e\": \"overdue\"}]')",
+            "select exists (select from sexton.journal where entries::jsonb @> '[{\"e\": \"overdue\"}]')",
         )
         .await;
     vendor.answers("GET /machines/a", &[Answer::Status(404)]);

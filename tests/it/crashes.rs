@@ -96,7 +96,7 @@ async fn invariant_02_a_crash_after_an_intent_is_looked_into_before_anything_els
     let house = survives(CrashPoint::IntentAfterCommit, 2).await;
     assert!(
         house
-            .is("select exists (select from sexton.journal where entries @> '[{\"e\": \"verdict\", \"found_out\": true}]')")
+            .is("select exists (select from sexton.journal where entries::jsonb @> '[{\"e\": \"verdict\", \"found_out\": true}]')")
             .await
     );
 }

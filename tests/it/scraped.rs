@@ -97,7 +97,7 @@ async fn a_deadline_that_passes_is_counted_and_parks_only_where_the_plan_says_so
     assert!(house.heard.ends("k-parks").is_empty());
     assert_eq!(
         house
-            .count("select count(*) from sexton.journal where entries @> '[{\"e\": \"overdue\"}]'")
+            .count("select count(*) from sexton.journal where entries::jsonb @> '[{\"e\": \"overdue\"}]'")
             .await,
         3,
         "each once"

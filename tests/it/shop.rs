@@ -61,18 +61,18 @@ none    = "absent"
 name = "fence"
 sql  = """
   with seen as (insert into shop.runs (step, id, intended) select 'fence', :id, exists (select from sexton.journal
-    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 1}]'))
+    where deletion_id = :deletion_id and entries::jsonb @> '[{"e": "intent", "step": 1}]'))
   update shop.things set fenced = true, generation = :generation where id = :id and generation < :generation"""
 undo = """
   with seen as (insert into shop.runs (step, id, intended) select 'unfence', :id, exists (select from sexton.journal
-    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 1, "aim": "undo"}]'))
+    where deletion_id = :deletion_id and entries::jsonb @> '[{"e": "intent", "step": 1, "aim": "undo"}]'))
   update shop.things set fenced = false, generation = :generation where id = :id and generation < :generation"""
 
 [[step]]
 name  = "wait"
 sql   = """
   with seen as (insert into shop.runs (step, id, intended) select 'wait', :id, exists (select from sexton.journal
-    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 2}]'))
+    where deletion_id = :deletion_id and entries::jsonb @> '[{"e": "intent", "step": 2}]'))
   update shop.things set kind = kind where id = :id and ready"""
 none  = "again"
 undo  = { nothing = true }
@@ -82,13 +82,13 @@ name  = "mark"
 pivot = true
 sql   = """
   with seen as (insert into shop.runs (step, id, intended) select 'mark', :id, exists (select from sexton.journal
-    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 3}]'))
+    where deletion_id = :deletion_id and entries::jsonb @> '[{"e": "intent", "step": 3}]'))
   insert into shop.effects (step, id) values ('mark', :id) on conflict do nothing"""
 
 [[step]]
 name  = "finish"
 sql   = """
   with seen as (insert into shop.runs (step, id, intended) select 'finish', :id, exists (select from sexton.journal
-    where deletion_id = :deletion_id and entries @> '[{"e": "intent", "step": 4}]'))
+    where deletion_id = :deletion_id and entries::jsonb @> '[{"e": "intent", "step": 4}]'))
   update shop.things set gone_at = now() where id = :id and gone_at is null"""
 "#;

@@ -53,7 +53,9 @@ async fn a_second_signal_ends_the_drain_and_spends_no_attempt() {
         assert_eq!((state.tracks[1].spent, state.tracks[1].lost), (0, 0), "{state:?}");
         assert_eq!(
             house
-                .count("select count(*) from sexton.journal where entries @> '[{\"e\": \"interrupted\"}]'")
+                .count(
+                    "select count(*) from sexton.journal where entries::jsonb @> '[{\"e\": \"interrupted\"}]'"
+                )
                 .await,
             1
         );

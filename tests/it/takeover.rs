@@ -131,7 +131,9 @@ async fn a_process_that_is_told_to_stop_hands_everything_back_and_spends_no_atte
     );
     assert!(
         house
-            .is("select count(*) = 2 from sexton.journal where entries @> '[{\"e\": \"interrupted\"}]'")
+            .is(
+                "select count(*) = 2 from sexton.journal where entries::jsonb @> '[{\"e\": \"interrupted\"}]'"
+            )
             .await
     );
     lock.rollback().await.expect("free");

@@ -52,7 +52,7 @@ async fn invariant_07_a_lookup_that_fails_is_not_taken_for_absence() {
     house
         .until(
             "the lookup's trouble is recorded, or it is over",
-            "select exists (select from sexton.journal where entries @> '[{\"e\": \"verdict\", \"step\": 0}]')
+            "select exists (select from sexton.journal where entries::jsonb @> '[{\"e\": \"verdict\", \"step\": 0}]')
                  or exists (select from sexton.deletions)",
         )
         .await;

@@ -20,7 +20,7 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
         "select d.target_id, e->'verdict'->'proof'->>'path'
          from sexton.deletions d
          join sexton.journal j on j.deletion_id = d.id
-         cross join jsonb_array_elements(j.entries) e
+         cross join jsonb_array_elements(j.entries::jsonb) e
          where e->'verdict'->>'is' = 'done' and e->'verdict'->'proof' ? 'path'",
     )
     .fetch_all(world.sexton)

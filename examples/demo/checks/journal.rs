@@ -34,7 +34,7 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
     let repeated: Vec<String> = sqlx::query_scalar(
         "select d.target_id || ': step ' || (e->>'step') || ', ' || count(*) || ' times'
          from sexton.deletions d join sexton.journal j on j.deletion_id = d.id
-         cross join jsonb_array_elements(j.entries) e
+         cross join jsonb_array_elements(j.entries::jsonb) e
          where e->'verdict'->>'is' in ('done', 'already_gone', 'skipped', 'refused')
          group by d.id, d.target_id, e->>'step', e->>'aim' having count(*) > 1",
     )
@@ -51,7 +51,7 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
 
     let skipped: Vec<String> = sqlx::query_scalar(
         "select d.target_id from sexton.deletions d join sexton.journal j on j.deletion_id = d.id
-         cross join jsonb_array_elements(j.entries) e
+         cross join jsonb_array_elements(j.entries::jsonb) e
          where (e->>'step')::int = $1 group by d.id, d.target_id
          having bool_and(e->>'e' = 'verdict' and e->'verdict'->>'is' = 'skipped')",
     )
