@@ -237,4 +237,20 @@ mod tests {
         drop(trial);
         let (_a, _b) = (granted(limit.try_now()), granted(limit.try_now()));
     }
+
+    /// What is begun in groups takes its permit later: it must not be begun only to wait for an open breaker.
+    #[test]
+    fn trouble_met_elsewhere_shuts_a_system_and_an_answer_there_opens_it_again() {
+        let limit = limit(9, 2, Duration::from_secs(60));
+        assert_eq!(limit.shut_for(), None);
+        limit.blamed(&Verdict::again("x"));
+        limit.blamed(&Verdict::unknown("x"));
+        assert!(
+            limit
+                .shut_for()
+                .is_some_and(|left| left > Duration::from_secs(50))
+        );
+        limit.blamed(&Verdict::done());
+        assert_eq!(limit.shut_for(), None);
+    }
 }

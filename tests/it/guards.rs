@@ -139,8 +139,129 @@ async fn invariant_03_a_write_under_a_wrong_tenure_or_sequence_changes_no_row() 
         };
         assert_eq!(written.len(), times);
     }
-    let mine = desk.writer.already_mine(&[right]).await.expect("an answer");
-    assert_eq!(mine.len(), 1, "after a lost answer it is known as ours");
+    let mine = desk.writer.already_mine(std::slice::from_ref(&right)).await;
+    assert_eq!(
+        mine.expect("an answer").len(),
+        1,
+        "after a lost answer it is known as ours"
+    );
+    // Decided anew, at the same place in the journal: that one was not written.
+    let other = Record {
+        entries: vec![Entry::Overdue],
+        ..right
+    };
+    let mine = desk.writer.already_mine(&[other]).await.expect("an answer");
+    assert!(mine.is_empty());
+}
+
+#[tokio::test]
+async fn invariant_03_what_is_given_up_with_an_open_intent_waits_for_its_hard_timeout() {
+    let mut desk = one_kept().await;
+    let record = Record {
+        effect: Some(std::time::Duration::from_secs(3600)),
+        ..intent(&desk.opened)
+    };
+    desk.writer
+        .write(0, clock::now(), &[record])
+        .await
+        .expect("written");
+    let release = sexton::store::Release {
+        deletion: desk.opened.id,
+        tenure: desk.opened.tenure,
+        due: clock::now(),
+        fault: true,
+    };
+    let outcome = desk.writer.release(0, &[release]).await.expect("an answer");
+    assert!(matches!(outcome, BatchOutcome::Applied { .. }), "{outcome:?}");
+    let waits: bool = sqlx::query_scalar(
+        "select lane is null and due_at > now() + interval '59 minutes' from sexton.open_deletions",
+    )
+    .fetch_one(&desk.db)
+    .await
+    .expect("a row");
+    assert!(waits, "the effect may still be under way");
+}
+
+#[tokio::test]
+async fn invariant_08_a_nearer_deadline_that_was_folded_in_is_not_slept_through() {
+    let mut desk = one_kept().await;
+    let until = |hours: i64| clock::now() + time::Duration::hours(hours);
+    desk.run("update sexton.open_deletions set deadline = now() + interval '2 hours'")
+        .await;
+    // Whoever has it knows of no deadline, and wants to sleep for longer.
+    let record = Record {
+        due: Some(until(9)),
+        announce: None,
+        ..intent(&desk.opened)
+    };
+    desk.writer
+        .write(0, clock::now(), &[record])
+        .await
+        .expect("written");
+    let due = "select due_at = deadline from sexton.open_deletions";
+    let on_time: bool = sqlx::query_scalar(due).fetch_one(&desk.db).await.expect("a row");
+    assert!(on_time);
+
+    // And one that comes while it sleeps wakes it earlier.
+    desk.run("update sexton.open_deletions set effect_ms = null")
+        .await;
+    let body = br#"{"target": {"type": "shop.thing", "id": "a"}, "tenant": "t", "key": "k2"}"#;
+    let folded = Candidate {
+        request: read_request(body, &Envelope::default()).expect("well formed"),
+        request_id: RequestId(Uuid::now_v7()),
+        deletion_id: DeletionId(Uuid::now_v7()),
+        plan: desk.opened.plan,
+        deadline: Some(until(1)),
+        keep: true,
+    };
+    let fates = desk.writer.admit(clock::now(), false, &[folded]).await;
+    assert!(matches!(fates.expect("admitted").as_slice(), [Admission::Folded]));
+    let on_time: bool = sqlx::query_scalar(
+        "select due_at = deadline and due_at < now() + interval '61 minutes' from sexton.open_deletions",
+    )
+    .fetch_one(&desk.db)
+    .await
+    .expect("a row");
+    assert!(on_time);
+}
+
+#[tokio::test]
+async fn invariant_06_what_the_broker_does_not_take_lets_other_events_pass() {
+    let mut desk = one_kept().await;
+    let record = intent(&desk.opened);
+    desk.writer
+        .write(0, clock::now(), &[record])
+        .await
+        .expect("written");
+    desk.run("update sexton.outbox set taken_until = now()").await;
+    let taken = desk.store.take_unsent(10).await.expect("a page");
+    let ids: Vec<Uuid> = taken.iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 1);
+    desk.store.unsent(&ids).await.expect("handed back");
+    let again = desk.store.take_unsent(10).await.expect("a page");
+    assert!(again.is_empty(), "it is not the next page at once");
+    desk.run("update sexton.outbox set taken_until = taken_until - interval '1 minute'")
+        .await;
+    assert_eq!(desk.store.take_unsent(10).await.expect("a page").len(), 1);
+}
+
+#[tokio::test]
+async fn a_plan_whose_number_is_lower_than_the_last_known_is_learned_all_the_same() {
+    let desk = one_kept().await;
+    let known = desk.opened.plan + 1;
+    let (plans, unreadable) = desk.store.plans_but(&[known]).await.expect("an answer");
+    assert_eq!(
+        plans.len(),
+        1,
+        "it was committed after the one with the higher number"
+    );
+    assert!(unreadable.is_empty());
+    let (plans, _) = desk
+        .store
+        .plans_but(&[desk.opened.plan])
+        .await
+        .expect("an answer");
+    assert!(plans.is_empty());
 }
 
 #[tokio::test]
