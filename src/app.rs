@@ -298,6 +298,8 @@ pub async fn run(
         done = &mut relaying => Some(("relay", done)),
         Some(done) = async { Some(taking_in.as_mut()?.await) } => Some(("intake", done)),
     };
+    // Whoever ends while a stop is under way does as it was told, even if it was seen before the stop was.
+    let told_to = stopper.is_draining();
     stopper.drain();
     tracing::info!("stopping: finishing what runs, taking nothing new");
     let ended = ended.map(|(part, done)| {
@@ -320,8 +322,8 @@ pub async fn run(
     joined("endpoint", endpoint.await);
     store.close().await;
     match ended {
-        Some(part) => Err(AppError::Ended { part }),
-        None => Ok(()),
+        Some(part) if !told_to => Err(AppError::Ended { part }),
+        _ => Ok(()),
     }
 }
 

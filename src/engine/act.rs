@@ -203,7 +203,7 @@ impl Drive {
         match blame.on() {
             Some(other) => {
                 if let Some(limit) = self.shared.limits.of(other) {
-                    limit.blamed(verdict);
+                    limit.met(verdict);
                 }
             }
             None => {

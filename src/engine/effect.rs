@@ -14,7 +14,7 @@ use super::{Shared, together};
 use crate::clock::Boottime;
 use crate::connectors::{Attempt, Blame, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
-use crate::plan::{Call, Step, Values, ZeroRows};
+use crate::plan::{Call, Step, SystemName, Values, ZeroRows};
 use crate::stopper::Gate;
 use crate::store::{Opened, StoredPlan};
 use crate::telemetry;
@@ -109,7 +109,7 @@ impl<'a> Effect<'a> {
         if let Err(verdict) = self.read().await {
             return verdict;
         }
-        let _in_the_store = match self.permit_of_the_store().await {
+        let in_the_store = match self.permit_of_the_store().await {
             Ok(permit) => permit,
             Err(verdict) => return verdict,
         };
@@ -152,6 +152,12 @@ impl<'a> Effect<'a> {
         } else {
             Verdict::Stopped
         };
+        // An archive that came to be was well received; whose trouble another verdict tells of is the blame's to say.
+        if let Some(permit) = in_the_store
+            && verdict.is_trouble() == Some(false)
+        {
+            permit.said(&verdict);
+        }
         self.verified(verdict).await
     }
 
@@ -236,13 +242,20 @@ impl<'a> Effect<'a> {
             .await
         {
             ReadOutcome::Row(row) => {
+                self.well(&read.on);
                 self.attempt.values.extend(row);
                 // A `select *` may bring an `id` or a `generation` of its own; the request's and ours stand.
                 self.attempt.values.extend(self.given.clone());
                 Ok(())
             }
-            ReadOutcome::NoRow => Err(Verdict::not_yet("the step's read found no row yet")),
-            ReadOutcome::NullIn(column) => Err(Verdict::not_yet(format!("{column} is not known yet"))),
+            ReadOutcome::NoRow => {
+                self.well(&read.on);
+                Err(Verdict::not_yet("the step's read found no row yet"))
+            }
+            ReadOutcome::NullIn(column) => {
+                self.well(&read.on);
+                Err(Verdict::not_yet(format!("{column} is not known yet")))
+            }
             ReadOutcome::Trouble(verdict) => {
                 self.attempt.blame.lay_on(&read.on);
                 Err(verdict)
@@ -262,6 +275,15 @@ impl<'a> Effect<'a> {
             Now::Granted(permit) => Ok(Some(permit)),
             Now::Later(left) => Err(Verdict::Throttled { retry_after: left }),
             Now::Busy => Err(Verdict::Stopped),
+        }
+    }
+
+    /// Another system than the step's own has answered; for its own, the step's verdict speaks.
+    fn well(&self, on: &SystemName) {
+        if *on != self.step.on
+            && let Some(limit) = self.shared.limits.of(on)
+        {
+            limit.met(&Verdict::done());
         }
     }
 
@@ -285,7 +307,10 @@ impl<'a> Effect<'a> {
             .verify(verify, &self.attempt.values, self.step.timeout)
             .await
         {
-            Verified::Holds => verdict,
+            Verified::Holds => {
+                self.well(&verify.on);
+                verdict
+            }
             Verified::DoesNotHold => Verdict::again("it said done, but the step's verify does not hold"),
             // It may well be done; the next look tells.
             Verified::Trouble(_) => {

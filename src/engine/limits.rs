@@ -126,10 +126,13 @@ impl SystemLimit {
         match trouble {
             Some(true) => {
                 breaker.in_a_row += 1;
-                if trial || (breaker.in_a_row >= self.failures && breaker.open_until.is_none()) {
-                    breaker.open_until = Some(Boottime::now().plus(self.pause));
+                // Trouble after the pause opens it anew, also where it was met without a permit, and so without a trial.
+                let may_open = breaker.open_until.is_none_or(|until| until.left().is_zero());
+                if trial || (breaker.in_a_row >= self.failures && may_open) {
+                    let until = Boottime::now().plus(self.pause);
+                    let opens = breaker.open_until.replace(until).is_none();
                     self.instruments.breaker(&self.name, true);
-                    if !trial {
+                    if opens {
                         tracing::warn!(
                             system = self.name,
                             "breaker opened: this system fails again and again"
@@ -153,8 +156,8 @@ impl SystemLimit {
 }
 
 impl SystemLimit {
-    /// Trouble that was met without a permit of its own.
-    pub(super) fn blamed(&self, verdict: &Verdict) {
+    /// What was met there without a permit for it: a read beside the step, or whom a verdict was blamed on.
+    pub(super) fn met(&self, verdict: &Verdict) {
         self.told(verdict.is_trouble(), false);
     }
 }
@@ -243,14 +246,19 @@ mod tests {
     fn trouble_met_elsewhere_shuts_a_system_and_an_answer_there_opens_it_again() {
         let limit = limit(9, 2, Duration::from_secs(60));
         assert_eq!(limit.shut_for(), None);
-        limit.blamed(&Verdict::again("x"));
-        limit.blamed(&Verdict::unknown("x"));
-        assert!(
+        let is_shut = || {
             limit
                 .shut_for()
                 .is_some_and(|left| left > Duration::from_secs(50))
-        );
-        limit.blamed(&Verdict::done());
+        };
+        limit.met(&Verdict::again("x"));
+        limit.met(&Verdict::unknown("x"));
+        assert!(is_shut());
+        limit.breaker().open_until = Some(Boottime::now());
+        assert_eq!(limit.shut_for(), None, "the pause is over");
+        limit.met(&Verdict::again("x"));
+        assert!(is_shut(), "one more trouble is enough");
+        limit.met(&Verdict::done());
         assert_eq!(limit.shut_for(), None);
     }
 }

@@ -15,6 +15,7 @@ mod world;
 
 mod admission;
 mod asyncapi;
+mod breakers;
 mod broker;
 mod calls;
 mod cli;

@@ -14,10 +14,10 @@ use crate::shop::{THING, delete, message, with};
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
 /// The page of the worker that starts next.
-struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
-    fn of(house: &mut House) -> Self {
+    pub(crate) fn of(house: &mut House) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -26,7 +26,7 @@ impl Page {
         Self(format!("http://127.0.0.1:{port}/metrics"))
     }
 
-    async fn number(&self, name: &str) -> Option<u64> {
+    pub(crate) async fn number(&self, name: &str) -> Option<u64> {
         let page = reqwest::get(&self.0).await.ok()?.text().await.ok()?;
         let line = page
             .lines()
@@ -35,7 +35,7 @@ impl Page {
     }
 
     /// Asks again until it shows this; a page sends no event.
-    async fn shows(&self, name: &str, wanted: u64) {
+    pub(crate) async fn shows(&self, name: &str, wanted: u64) {
         let mut last = None;
         let mut every = tokio::time::interval(LOOK_EVERY);
         let waited = tokio::time::timeout(patience(), async {
