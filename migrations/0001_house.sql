@@ -113,6 +113,8 @@ create table sexton.open_deletions (
     starts      smallint not null default 0,        -- claims since the last record
     effect_ms   integer,                            -- hard timeout of the open intent; null: none is open
     unwinding   boolean not null default false,
+    action      "char" not null default 'd',        -- d(elete), r(estore), p(urge): which course of the plan it is
+    window_of   uuid,                               -- the soft deletion that a restore or purge is about
     parked      text,                               -- why a person must look; null: nobody must
     due_at      timestamptz not null                -- meaningful while nobody has it
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
@@ -135,6 +137,7 @@ create table sexton.successors (
     request_id  uuid not null,
     plan        integer not null,
     fold        uuid not null,
+    action      "char" not null default 'd',
     deadline    timestamptz,
     due_at      timestamptz not null
 );
@@ -152,6 +155,7 @@ create table sexton.deletions (
     ended_at    timestamptz not null default now(),
     seq         integer not null,
     result      text not null,                      -- deleted, already_gone, absent, or the end's own word
+    action      "char" not null default 'd',        -- as in open_deletions
     detail      jsonb not null
 ) partition by range (id);
 
@@ -167,6 +171,51 @@ create table sexton.journal (
     entries     json not null,                      -- as text: half the size of jsonb, and read whole
     primary key (deletion_id, seq)
 ) partition by range (deletion_id);
+
+-- ── After the end ───────────────────────────────────────────────────────────────────────────────────────────────
+
+-- Soft deletions that are neither taken back nor ended yet. Whoever has the target's slot has its window too, so that of
+-- a restore and a purge that race one finds the other. What is restored or erased leaves.
+create table sexton.windows (
+    deletion_id uuid primary key,                   -- the soft deletion
+    tenant      text not null,
+    target_type text not null,
+    target_id   text not null,
+    plan        integer not null,                   -- what it did is taken back, or ended, under the same version
+    params      jsonb,                              -- and with the same params
+    until       timestamptz not null,               -- it can be taken back before this
+    due_at      timestamptz not null,               -- when the scheduler next asks for its purge
+    ticket      uuid not null default gen_random_uuid(), -- by which admission knows Sexton's own purge
+    round       integer not null default 1,         -- a purge that erased nothing is followed by one under another key
+    taken_by    uuid                                -- the restore or purge that has it
+);
+create unique index windows_target on sexton.windows (tenant, target_type, target_id);
+create index windows_due on sexton.windows (due_at) where taken_by is null;
+
+-- Ended deletions whose targets are looked up again for a while: late writers bring back what was deleted.
+create table sexton.watches (
+    deletion_id uuid primary key,
+    request_id  uuid not null,
+    tenant      text not null,
+    target_type text not null,
+    target_id   text not null,
+    plan        integer not null,
+    params      jsonb,
+    until       timestamptz not null,
+    look_at     timestamptz not null,               -- the next look
+    every_ms    integer not null,                   -- between two looks
+    reappeared  integer not null default 0          -- how often it was found there again
+);
+create unique index watches_target on sexton.watches (tenant, target_type, target_id);
+create index watches_due on sexton.watches (look_at);
+
+-- Who does what only one may do. A term that has run out ends by being taken, never by being written under.
+create table sexton.terms (
+    role        text primary key,
+    term        bigint not null,                    -- raised whenever it changes hands
+    holder      uuid not null,
+    until       timestamptz not null                -- by this database's clock
+);
 
 -- People and policies speak here; they never write deletions.
 create table sexton.signals (
@@ -194,7 +243,7 @@ create table sexton.audit (
 -- A row knows where it goes; what it says is composed from rows that never change, so every publish is the same.
 create table sexton.outbox (
     id           uuid primary key,
-    destination  text not null,                     -- events, rejected
+    destination  text not null,                     -- events, rejected, requests
     kind         text not null,                     -- the event's word
     request_id   uuid,
     rejection_id uuid,

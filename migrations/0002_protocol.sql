@@ -17,6 +17,8 @@ create function sexton.write_records(
     p_unwinding boolean[],
     p_parked text[],
     p_result text[],             -- not null: it ends
+    p_until timestamptz[],       -- of an end after which there is more to do: its window's, or its watch's
+    p_looks integer[],           -- ms between two looks of the watch
     p_detail text[],             -- of the end or the announcement
     p_announce text[],           -- not null: the event's word
     p_events uuid[],             -- id of that event
@@ -38,7 +40,13 @@ declare
     v_ending uuid[];
     v_results text[];
     v_end_details text[];
+    v_untils timestamptz[];
+    v_looks integer[];
     v_ended uuid[];
+    v_windows uuid[];            -- that ended restores and purges were about
+    v_of uuid[];                 -- and those
+    v_soft uuid[];
+    v_watched uuid[];
     v_events bigint;
 begin
     select l.generation into v_generation from sexton.lanes l
@@ -54,8 +62,8 @@ begin
 
     with input as (
         select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
-                             p_detail, p_announce, p_events)
-            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, detail, announce, event)
+                             p_until, p_looks, p_detail, p_announce, p_events)
+            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, until, looks, detail, announce, event)
     ), written as (
         update sexton.open_deletions d
         set seq = d.seq + 1,
@@ -75,7 +83,7 @@ begin
         where d.id = i.id and d.tenure = i.tenure and d.seq = i.seq
           -- Not `=`, which the index of lanes could serve: the planner then compares all of the lane with all of the input.
           and d.lane is not distinct from p_lane and d.epoch is not distinct from p_epoch
-        returning d.id, d.seq, d.tenure, i.entries, i.result, i.detail, i.announce, i.event
+        returning d.id, d.seq, d.tenure, i.entries, i.result, i.until, i.looks, i.detail, i.announce, i.event
     ), journaled as (
         insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
         -- Kept as text, but only what jsonb would take as well (no NUL), so that whoever asks may cast it.
@@ -90,8 +98,10 @@ begin
            array_agg(w.event) filter (where w.announce is not null),
            array_agg(w.id) filter (where w.result is not null),
            array_agg(w.result) filter (where w.result is not null),
-           array_agg(w.detail) filter (where w.result is not null)
-    into v_written, v_announced, v_words, v_details, v_event_ids, v_ending, v_results, v_end_details
+           array_agg(w.detail) filter (where w.result is not null),
+           array_agg(w.until) filter (where w.result is not null),
+           array_agg(w.looks) filter (where w.result is not null)
+    into v_written, v_announced, v_words, v_details, v_event_ids, v_ending, v_results, v_end_details, v_untils, v_looks
     from written w;
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
@@ -117,28 +127,103 @@ begin
     if v_ending is not null then
         with ended as (
             delete from sexton.open_deletions d
-            using unnest(v_ending, v_results, v_end_details) as i (id, result, detail)
+            using unnest(v_ending, v_results, v_end_details, v_untils) as i (id, result, detail, until)
             where d.id = i.id
-            returning d.*, i.result, i.detail
+            returning d.*, i.result, i.detail, i.until
         ), moved as (
             insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
-                                          admitted_at, seq, result, detail)
+                                          admitted_at, seq, result, action, detail)
             select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
-                   e.admitted_at, e.seq, e.result, e.detail::jsonb
+                   e.admitted_at, e.seq, e.result, e.action, e.detail::jsonb
             from ended e
         )
-        select array_agg(e.id) into v_ended from ended e;
+        select array_agg(e.id),
+               array_agg(e.window_of) filter (where e.window_of is not null),
+               array_agg(e.id) filter (where e.window_of is not null),
+               array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
+               array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted')
+        into v_ended, v_windows, v_of, v_soft, v_watched
+        from ended e;
 
-        -- Whoever waited for the slot has it now.
+        if v_soft is not null or v_watched is not null or v_windows is not null then
+            perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_ending, v_untils, v_looks);
+        end if;
+
+        -- Whoever waited for the slot has it now; a restore, what this end left to be taken back.
         with freed as (
             delete from sexton.successors s using unnest(v_ended) e where s.blocking = e returning s.*
+        ), begun as (
+            insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at,
+                                               action, window_of)
+            select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id,
+                   case when f.action = 'd' then f.plan else coalesce(w.plan, d.plan) end, f.fold, f.deadline,
+                   greatest(f.due_at, now()), f.action, w.deletion_id
+            from freed f
+            join sexton.deletions d on d.id = f.blocking
+            left join sexton.windows w on f.action = 'r' and w.tenant = d.tenant and w.target_type = d.target_type
+                and w.target_id = d.target_id and w.taken_by is null and w.until > now()
+            returning id, window_of
         )
-        insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at)
-        select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id, f.plan, f.fold, f.deadline, greatest(f.due_at, now())
-        from freed f join sexton.deletions d on d.id = f.blocking;
+        update sexton.windows w set taken_by = b.id from begun b where w.deletion_id = b.window_of;
     end if;
 
     return query select 'applied'::text, w, 0::bigint from unnest(v_written) w;
+end $$;
+
+-- What follows the ends of one batch, which still holds the slots of their targets: whatever may be restored or erased is
+-- kept in a window, whatever a late writer may bring back is watched, and a restore or purge lets its window go.
+create function sexton.after_ends(
+    p_soft uuid[],
+    p_watched uuid[],
+    p_windows uuid[],
+    p_of uuid[],                 -- the restores and purges, as the windows before
+    p_ids uuid[], p_untils timestamptz[], p_looks integer[]
+) returns void
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    if p_watched is not null then
+        insert into sexton.watches (deletion_id, request_id, tenant, target_type, target_id, plan, params, until,
+                                    look_at, every_ms)
+        select d.id, d.request_id, d.tenant, d.target_type, d.target_id, d.plan,
+               coalesce(w.params, r.params), i.until, now() + make_interval(secs => i.looks / 1000.0), i.looks
+        from unnest(p_watched) s
+        join unnest(p_ids, p_untils, p_looks) i (id, until, looks) on i.id = s
+        join sexton.deletions d on d.id = s
+        left join sexton.requests r on r.id = d.request_id
+        -- A purge has the params of what it ends.
+        left join unnest(p_windows, p_of) x (window_of, id) on x.id = s
+        left join sexton.windows w on w.deletion_id = x.window_of
+        -- Deleted again while it was watched: from here on it is this deletion that is watched.
+        on conflict (tenant, target_type, target_id) do update
+        set deletion_id = excluded.deletion_id, request_id = excluded.request_id, plan = excluded.plan,
+            params = excluded.params, until = excluded.until, look_at = excluded.look_at, every_ms = excluded.every_ms;
+    end if;
+    if p_windows is not null then
+        delete from sexton.windows w using unnest(p_windows, p_of) i (window_of, id), sexton.deletions d
+        where w.deletion_id = i.window_of and d.id = i.id
+          and d.result in ('restored', 'deleted', 'already_gone', 'completed_with_orphans');
+        -- Cancelled or refused: it stands as before, and its purge is asked for again under another key.
+        update sexton.windows w
+        set taken_by = null, round = w.round + 1, due_at = greatest(w.until, now() + interval '5 minutes')
+        from unnest(p_windows) i where w.deletion_id = i;
+    end if;
+    if p_soft is not null then
+        insert into sexton.windows (deletion_id, tenant, target_type, target_id, plan, params, until, due_at)
+        select d.id, d.tenant, d.target_type, d.target_id, d.plan, r.params, i.until, i.until
+        from unnest(p_soft) s
+        join unnest(p_ids, p_untils) i (id, until) on i.id = s
+        join sexton.deletions d on d.id = s
+        left join sexton.requests r on r.id = d.request_id
+        -- Somebody took the last one back without a word to us; it is this one that counts now.
+        on conflict (tenant, target_type, target_id) do update
+        set deletion_id = excluded.deletion_id, plan = excluded.plan, params = excluded.params, until = excluded.until,
+            due_at = excluded.due_at, ticket = excluded.ticket, round = 1, taken_by = null;
+    end if;
 end $$;
 
 -- Takes what is due and nobody has, at most `p_limit`, of the plans this worker can carry out.
@@ -152,7 +237,8 @@ create function sexton.claim(
     p_limit integer
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
-    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint
+    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
+    action text, window_of uuid
 )
 language plpgsql
 set enable_seqscan = off
@@ -164,7 +250,8 @@ begin
     perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
     if not found then
         return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
-            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint;
+            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint, null::text,
+            null::uuid;
         return;
     end if;
     return query
@@ -188,7 +275,7 @@ begin
         returning d.*
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
-           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of
     from taken t;
 end $$;
 
@@ -200,7 +287,8 @@ create function sexton.claim_one(
     p_id uuid
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
-    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint
+    generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
+    action text, window_of uuid
 )
 language plpgsql
 as $$
@@ -209,7 +297,8 @@ begin
     perform 1 from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
     if not found then
         return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
-            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint;
+            null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint, null::text,
+            null::uuid;
         return;
     end if;
     return query
@@ -220,7 +309,7 @@ begin
         returning d.*
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
-           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of
     from taken t;
 end $$;
 
@@ -250,7 +339,8 @@ begin
     select w.said, w.number into v_said, v_number
     from sexton.write_records(
         p_lane, p_epoch, p_generation, array[p_id], array[p_tenure], array[p_seq], array[p_entries], array[now()],
-        array[null::integer], array[false], array[null::text], array[null::text], array['{}'], array['resumed'],
+        array[null::integer], array[false], array[null::text], array[null::text], array[null::timestamptz],
+        array[null::integer], array['{}'], array['resumed'],
         array[p_event], p_at) w
     where w.said <> 'more_events';
     if not found then

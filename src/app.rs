@@ -18,6 +18,7 @@ use crate::engine::{Engine, Parts, PlanBook, fits};
 use crate::intake::Intake;
 use crate::plan::{Plan, PlanErrors, parse_plan_for};
 use crate::relay::Relay;
+use crate::retention::Retention;
 use crate::settings::Settings;
 use crate::stopper::Stopper;
 use crate::store::{Store, StoreError, Wake};
@@ -63,10 +64,12 @@ pub enum Role {
     Engine,
     /// Publishes outcomes.
     Relay,
+    /// Ends restore windows, and looks again at what was deleted.
+    Retention,
 }
 
 impl Role {
-    pub const ALL: [Role; 3] = [Role::Intake, Role::Engine, Role::Relay];
+    pub const ALL: [Role; 4] = [Role::Intake, Role::Engine, Role::Relay, Role::Retention];
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -226,7 +229,7 @@ pub async fn run(
     }
     let parts = Parts {
         store: store.clone(),
-        systems,
+        systems: systems.clone(),
         book: book.clone(),
         instruments: instruments.clone(),
         tap,
@@ -264,6 +267,17 @@ pub async fn run(
         }
         .run(memory),
     );
+    let mut retaining = has(Role::Retention).then(|| {
+        let retention = Retention {
+            settings: settings.retention.clone(),
+            store: store.clone(),
+            systems,
+            stopper: stopper.clone(),
+            outbox_wake: outbox_wake.clone(),
+            instruments: instruments.clone(),
+        };
+        tokio::spawn(retention.run())
+    });
     let mut working = tokio::spawn(engine.run());
     let mut taking_in = has(Role::Intake).then(|| {
         let intake = Intake {
@@ -297,6 +311,7 @@ pub async fn run(
         done = &mut working => Some(("engine", done)),
         done = &mut relaying => Some(("relay", done)),
         Some(done) = async { Some(taking_in.as_mut()?.await) } => Some(("intake", done)),
+        Some(done) = async { Some(retaining.as_mut()?.await) } => Some(("retention", done)),
     };
     // Whoever ends while a stop is under way does as it was told, even if it was seen before the stop was.
     let told_to = stopper.is_draining();
@@ -309,6 +324,9 @@ pub async fn run(
     let has_ended = |part| ended == Some(part);
     if let Some(taking_in) = taking_in.filter(|_| !has_ended("intake")) {
         joined("intake", taking_in.await);
+    }
+    if let Some(retaining) = retaining.filter(|_| !has_ended("retention")) {
+        joined("retention", retaining.await);
     }
     if !has_ended("engine") {
         joined("engine", working.await);

@@ -28,6 +28,7 @@ pub mod operator;
 pub mod cli;
 pub mod intake;
 pub mod relay;
+pub mod retention;
 
 // Over all floors: the parts and what they are told.
 pub mod app;

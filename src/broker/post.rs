@@ -1,9 +1,10 @@
 //! From the words of floor 0 to messages: an outcome event, and a request that was turned away.
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::message::{Headers, Message, Unrouted, Value};
-use super::topology::{EVENTS_EXCHANGE, REJECTED_QUEUE, UNHEARD_EXCHANGE};
+use super::topology::{EVENTS_EXCHANGE, REJECTED_QUEUE, REQUESTS_EXCHANGE, UNHEARD_EXCHANGE};
 use crate::deletion::{Event, HEADER_TRACEPARENT, RequestId, TurnedAway};
 
 impl Message {
@@ -23,6 +24,22 @@ impl Message {
             body: Bytes::from(event.body),
             persistent: true,
             unrouted: Unrouted::Divert(UNHEARD_EXCHANGE),
+        }
+    }
+
+    /// One of Sexton's own: taken in like everybody's.
+    pub fn request(id: Uuid, body: Bytes) -> Message {
+        Message {
+            exchange: REQUESTS_EXCHANGE.to_owned(),
+            routing_key: "sexton".to_owned(),
+            headers: Headers::new(),
+            message_id: id.to_string(),
+            correlation_id: None,
+            content_type: Some("application/json".to_owned()),
+            body,
+            persistent: true,
+            // It stays in the outbox until somebody takes requests in.
+            unrouted: Unrouted::Tell,
         }
     }
 

@@ -1,6 +1,7 @@
 //! One deletion in full, for eyes: why it is not done comes first, the journal last.
 
 use super::print;
+use crate::deletion::Action;
 use crate::operator::Account;
 
 /// The latest entries of a journal tell how it stands; `--json` has all of them.
@@ -10,8 +11,13 @@ const JOURNAL_SHOWN_MAX: usize = 60;
 pub(super) fn tell(account: &Account) {
     let now = account.read_at;
     let why = &account.why;
+    let what = match account.action {
+        Action::Restore => "Restore",
+        Action::Purge => "Purge",
+        Action::Delete | Action::Cancel => "Deletion",
+    };
     print::line(&format!(
-        "Deletion {} of {} {} (tenant {})",
+        "{what} {} of {} {} (tenant {})",
         account.id, account.target_type, account.target, account.tenant
     ));
     print::line("");

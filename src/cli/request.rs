@@ -78,6 +78,8 @@ pub(super) struct RequestArgs {
 enum ActionArg {
     /// Delete the target
     Delete,
+    /// Take its soft deletion back, within the restore window
+    Restore,
     /// End the open deletion of the target, if its point of no return is not reached
     Cancel,
 }
@@ -178,6 +180,7 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
         version: None,
         action: Some(match args.action {
             ActionArg::Delete => Action::Delete,
+            ActionArg::Restore => Action::Restore,
             ActionArg::Cancel => Action::Cancel,
         }),
         target: RequestTarget {
@@ -192,6 +195,7 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
         not_before: args.not_before.clone(),
         deadline: args.deadline.clone(),
         params: (!params.is_empty()).then_some(params),
+        window: None,
     };
     Ok(body.to_bytes())
 }

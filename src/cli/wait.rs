@@ -161,7 +161,16 @@ impl Outcome {
 
     pub(super) fn tell(&self) {
         let mut said = self.event.word().to_owned();
-        for name in ["result", "because", "reason", "field", "step", "why", "unblock"] {
+        for name in [
+            "result",
+            "restorable_until",
+            "because",
+            "reason",
+            "field",
+            "step",
+            "why",
+            "unblock",
+        ] {
             if let Some(value) = self
                 .detail
                 .get(name)

@@ -9,14 +9,28 @@ impl Systems {
     /// Whether the profiles have every call of the plan, and the plan and the settings every value that the calls need.
     /// A system that is missing, or is no http system, is left to those who check that.
     pub fn check_calls(&self, plan: &Plan) -> Result<(), String> {
-        for step in &plan.steps {
-            self.check_call(plan, step, Aim::Do, Some(&step.call))?;
-            self.check_call(plan, step, Aim::Undo, step.undo.as_ref())?;
+        let restorable = plan.restorable.is_some();
+        for (_, course) in plan.courses() {
+            for step in &course.steps {
+                let reversed = match step.undo {
+                    Some(Call::Http { .. }) => Some("the step has an undo"),
+                    _ => restorable.then_some("the plan can be restored"),
+                };
+                self.check_call(&course, step, Aim::Do, Some(&step.call), reversed)?;
+                self.check_call(&course, step, Aim::Undo, step.undo.as_ref(), reversed)?;
+            }
         }
         Ok(())
     }
 
-    fn check_call(&self, plan: &Plan, step: &Step, aim: Aim, call: Option<&Call>) -> Result<(), String> {
+    fn check_call(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        aim: Aim,
+        call: Option<&Call>,
+        reversed: Option<&str>,
+    ) -> Result<(), String> {
         let (Some(Call::Http { call }), Some(http)) = (call, self.http(&step.on)) else {
             return Ok(());
         };
@@ -42,10 +56,11 @@ impl Systems {
         }
         // An idempotency key does not do instead: a worker that froze before its first request has a key that the
         // service has never seen.
-        let is_undone = matches!(step.undo, Some(Call::Http { .. }));
-        if is_undone && !profile.sends(call, "generation") {
+        if let Some(reversed) = reversed
+            && !profile.sends(call, "generation")
+        {
             return Err(format!(
-                "{label} does not send {{generation}}, and the step has an undo; wanted it in the profile's request, for \
+                "{label} does not send {{generation}}, and {reversed}; wanted it in the profile's request, for \
                  a service that turns away a lower one than it has seen, else a frozen worker that wakes late repeats \
                  what was reversed"
             ));

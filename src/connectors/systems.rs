@@ -139,7 +139,7 @@ impl Systems {
         if let Some(missing) = plan.systems().into_iter().find(|name| !kinds.contains_key(name)) {
             return Err(format!("the settings have no system named {:?}", missing.0));
         }
-        for step in &plan.steps {
+        for step in plan.all_steps() {
             for call in std::iter::once(&step.call).chain(&step.undo) {
                 self.connector(&step.on, call)
                     .map_err(|verdict| verdict.why().unwrap_or_default().to_owned())?;

@@ -1,8 +1,8 @@
 //! How a deletion ends, from what its journal shows. `deleted` is said only where something of ours was done.
 
-use super::next::number;
-use crate::deletion::{CompletedResult, End, Orphan, Settled, State, Verdict};
-use crate::plan::LookupNone;
+use super::next::{Circumstances, number};
+use crate::deletion::{Action, CompletedResult, End, Orphan, Settled, State, Track, Verdict};
+use crate::plan::{LookupNone, Plan};
 
 pub(super) fn not_found(known: bool, none: LookupNone) -> End {
     match none {
@@ -18,7 +18,39 @@ pub(super) fn not_found(known: bool, none: LookupNone) -> End {
     }
 }
 
-pub(super) fn completed(state: &State) -> End {
+/// A restore whose soft deletion is not there (any more) has nothing to do, and must not touch what is there now.
+pub(super) fn nothing_to_restore(cx: &Circumstances<'_>) -> Option<End> {
+    (cx.action != Action::Delete && !cx.has_window).then(|| End::Refused {
+        why: "there is no soft deletion of this target that could be taken back or ended".into(),
+    })
+}
+
+/// Every step of the course is settled.
+pub(super) fn all_settled(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> End {
+    match (cx.action, &plan.restorable) {
+        (Action::Restore, _) if ours(state) => End::Restored,
+        (Action::Restore, _) => End::Refused {
+            why: "nothing of this target was there to be restored".into(),
+        },
+        (Action::Delete, Some(restorable)) if ours(state) => End::SoftDeleted {
+            until: cx.now + restorable.window,
+        },
+        _ => completed(state),
+    }
+}
+
+/// Something was done by this deletion, or may have been before an answer was lost: it counts as ours, or what it made
+/// would have no window and be left for ever.
+fn ours(state: &State) -> bool {
+    let ours = |track: &Track| match track.settled {
+        Some(Settled::Done) => true,
+        Some(Settled::AlreadyGone) => track.touched,
+        _ => false,
+    };
+    state.tracks.iter().skip(1).any(ours)
+}
+
+fn completed(state: &State) -> End {
     let orphans: Vec<Orphan> = state
         .tracks
         .iter()

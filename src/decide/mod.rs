@@ -7,7 +7,7 @@ mod next;
 pub use next::{Circumstances, Move, STARTS_MAX, Signal, next};
 
 mod admission;
-pub use admission::{Admitted, Known, Place, SlotView, admit, place};
+pub use admission::{Admitted, Known, Place, SlotView, WindowView, admit, place};
 
 mod cadence;
 pub use cadence::due;

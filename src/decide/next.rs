@@ -4,9 +4,10 @@
 
 use time::OffsetDateTime;
 
-use super::ends::{completed, not_found};
+use super::ends::{all_settled, not_found, nothing_to_restore};
 use crate::deletion::{
-    Aim, End, Entry, Facts, ParkReason, Phase, Settled, SignalKind, State, StepNumber, Track, Turn, Verdict,
+    Action, Aim, End, Entry, Facts, ParkReason, Phase, Settled, SignalKind, State, StepNumber, Track, Turn,
+    Verdict,
 };
 use crate::plan::{IfFailed, LookupNone, Overdue, Plan, Retry, Step, Values};
 
@@ -24,6 +25,10 @@ pub struct Signal {
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     pub now: OffsetDateTime,
+    /// Which course of the plan this is.
+    pub action: Action,
+    /// A restore or a purge has the window of the soft deletion that it is about.
+    pub has_window: bool,
     pub deadline: Option<OffsetDateTime>,
     pub signals: &'a [Signal],
     /// What `when` may ask for beside the facts: params, given or not, and built-in names.
@@ -157,6 +162,9 @@ fn resolve(step: usize, aim: Aim, plan: &Plan, state: &State, cx: &Circumstances
 }
 
 fn forward(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> Move {
+    if let Some(refused) = nothing_to_restore(cx) {
+        return Move::End(refused);
+    }
     let nothing_known = Values::new();
     let facts = match (&state.facts, &plan.lookup) {
         (None, Some(_)) => return look(state, cx),
@@ -201,7 +209,7 @@ fn forward(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> Move {
         }
         return attempt(index, step, Aim::Do, track, plan, state, cx);
     }
-    Move::End(completed(state))
+    Move::End(all_settled(plan, state, cx))
 }
 
 fn backward(plan: &Plan, state: &State, why: &Turn, cx: &Circumstances<'_>) -> Move {

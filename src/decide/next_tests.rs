@@ -41,6 +41,9 @@ pub(super) fn plan() -> Plan {
             step("tear-down", StepKind::Retriable),
         ],
         deadline: None,
+        tombstone: Duration::from_secs(60),
+        restorable: None,
+        watch: None,
     }
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Walk {
     pub(super) state: State,
     pub(super) signals: Vec<Signal>,
     pub(super) now: OffsetDateTime,
+    pub(super) action: Action,
+    pub(super) has_window: bool,
     pub(super) deadline: Option<OffsetDateTime>,
     pub(super) log: Vec<String>,
     pub(super) given: Values,
@@ -63,6 +68,8 @@ impl Walk {
             state,
             signals: vec![],
             now: NOW,
+            action: Action::Delete,
+            has_window: false,
             deadline: None,
             log: vec![],
             given: Values::new(),
@@ -73,6 +80,8 @@ impl Walk {
         let given = self.given.clone();
         let cx = Circumstances {
             now: self.now,
+            action: self.action,
+            has_window: self.has_window,
             deadline: self.deadline,
             signals: &self.signals,
             given: &given,

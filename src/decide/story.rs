@@ -69,6 +69,10 @@ pub fn tell(plan: &Plan, entry: &Entry) -> String {
         Entry::Ended { end } => match end {
             End::Completed { result } => format!("ended: completed, {}", result.word()),
             End::Refused { why } => format!("ended: refused, {why}"),
+            End::SoftDeleted { until } => {
+                let until = until.format(&Rfc3339).unwrap_or_default();
+                format!("ended: soft deleted, can be restored until {until}")
+            }
             end => format!("ended: {}", end.word()),
         },
     }

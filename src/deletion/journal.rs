@@ -241,10 +241,23 @@ impl ParkReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
-    Completed { result: CompletedResult },
-    CompletedWithOrphans { orphans: Vec<Orphan> },
+    Completed {
+        result: CompletedResult,
+    },
+    CompletedWithOrphans {
+        orphans: Vec<Orphan>,
+    },
+    /// Gone for its users, and can be taken back until then.
+    SoftDeleted {
+        #[serde(with = "time::serde::rfc3339")]
+        until: OffsetDateTime,
+    },
+    /// A restore's own end: what was softly deleted is there again.
+    Restored,
     Cancelled,
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }
 
 impl End {
@@ -252,6 +265,8 @@ impl End {
         match self {
             End::Completed { .. } => "completed",
             End::CompletedWithOrphans { .. } => "completed_with_orphans",
+            End::SoftDeleted { .. } => "soft_deleted",
+            End::Restored => "restored",
             End::Cancelled => "cancelled",
             End::Refused { .. } => "refused",
         }

@@ -12,7 +12,7 @@ pub use ids::{
 };
 
 mod request;
-pub use request::{Action, Envelope, Rejection, RejectionReason, Request};
+pub use request::{Action, Envelope, Rejection, RejectionReason, Request, WindowTicket};
 
 mod reading;
 pub use reading::{REQUEST_BODY_MAX_BYTES, read_request};

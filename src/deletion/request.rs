@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::{BadName, Key, Target, Tenant, TraceContext};
+use super::{BadName, DeletionId, Key, Target, Tenant, TraceContext};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -30,10 +31,19 @@ impl Action {
         }
     }
 
+    const ALL: [Action; 4] = [Action::Delete, Action::Restore, Action::Cancel, Action::Purge];
+
     pub fn parse(word: &str) -> Option<Self> {
-        [Action::Delete, Action::Restore, Action::Cancel, Action::Purge]
-            .into_iter()
-            .find(|a| a.word() == word)
+        Action::ALL.into_iter().find(|action| action.word() == word)
+    }
+
+    /// As it stands in the tables, where every record of a deletion repeats it: the first letter of its word.
+    pub fn letter(self) -> &'static str {
+        &self.word()[..1]
+    }
+
+    pub fn of_letter(letter: &str) -> Option<Self> {
+        Action::ALL.into_iter().find(|action| action.letter() == letter)
     }
 }
 
@@ -49,7 +59,16 @@ pub struct Request {
     pub not_before: Option<OffsetDateTime>,
     pub deadline: Option<OffsetDateTime>,
     pub params: Map<String, Value>,
+    /// Of a purge only.
+    pub window: Option<WindowTicket>,
     pub envelope: Envelope,
+}
+
+/// Which soft deletion a purge ends, and the proof that Sexton itself asks for it: nobody else knows the ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowTicket {
+    pub deletion: DeletionId,
+    pub ticket: Uuid,
 }
 
 /// What came around the body and goes back with the outcome.
@@ -117,6 +136,8 @@ impl Request {
                 .map(OffsetDateTime::unix_timestamp_nanos)
                 .map(|at| at.to_string()),
             sorted(&self.params),
+            self.window
+                .map(|window| (window.deletion.to_string(), window.ticket.to_string())),
         ]);
         half_sha256(&[canonical.to_string().as_bytes()])
     }
@@ -189,14 +210,16 @@ pub enum RejectionReason {
     KeyMissing,
     /// Another request that differs already waits for this target.
     SlotTaken,
-    /// Cancel or restore, and there is nothing that it could apply to.
+    /// Cancel, restore or purge, and there is nothing that it could apply to.
     NothingToDo,
+    /// A restore that comes after the window has ended, or after the purge has begun.
+    WindowOver,
     /// An action that this principal or this plan does not have.
     NotAllowed,
 }
 
 impl RejectionReason {
-    pub const ALL: [RejectionReason; 11] = [
+    pub const ALL: [RejectionReason; 12] = [
         RejectionReason::NotJson,
         RejectionReason::WrongShape,
         RejectionReason::UnknownType,
@@ -207,6 +230,7 @@ impl RejectionReason {
         RejectionReason::KeyMissing,
         RejectionReason::SlotTaken,
         RejectionReason::NothingToDo,
+        RejectionReason::WindowOver,
         RejectionReason::NotAllowed,
     ];
 
@@ -222,6 +246,7 @@ impl RejectionReason {
             RejectionReason::KeyMissing => "key_missing",
             RejectionReason::SlotTaken => "slot_taken",
             RejectionReason::NothingToDo => "nothing_to_do",
+            RejectionReason::WindowOver => "window_over",
             RejectionReason::NotAllowed => "not_allowed",
         }
     }

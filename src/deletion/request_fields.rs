@@ -5,11 +5,13 @@
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 use super::cloud_event::found;
 use super::strict_json::pointer_to;
 use super::{
-    Action, BadName, Envelope, Key, Rejection, RejectionReason, Request, Target, TargetId, TargetType, Tenant,
+    Action, BadName, DeletionId, Envelope, Key, Rejection, RejectionReason, Request, Target, TargetId,
+    TargetType, Tenant, WindowTicket,
 };
 
 /// Params are what a plan declares; a plan with more than 64 of them is not a plan.
@@ -25,7 +27,7 @@ pub const BATCH_MAX_CHARS: usize = 255;
 /// The version of this contract; `version` may be left out.
 pub const REQUEST_VERSION: u64 = 1;
 
-pub(super) const FIELDS: [&str; 11] = [
+pub(super) const FIELDS: [&str; 12] = [
     "version",
     "action",
     "target",
@@ -37,6 +39,7 @@ pub(super) const FIELDS: [&str; 11] = [
     "not_before",
     "deadline",
     "params",
+    "window",
 ];
 pub(super) const TARGET_FIELDS: [&str; 2] = ["type", "id"];
 
@@ -81,6 +84,7 @@ impl Fields {
             not_before: self.time("not_before")?,
             deadline: self.time("deadline")?,
             params: self.params()?,
+            window: self.window(action)?,
             envelope: envelope.clone(),
         })
     }
@@ -215,6 +219,29 @@ impl Fields {
             }
             other => Err(mismatch(at(), other, WANTED)),
         }
+    }
+
+    /// Sexton's own word to itself, in its purges.
+    fn window(&self, action: Action) -> Result<Option<WindowTicket>, Rejection> {
+        let at = self.pointer("window");
+        let window = match self.fields.get("window") {
+            None => return Ok(None),
+            Some(_) if action != Action::Purge => {
+                return Err(wrong(at, "found a window; wanted it with \"purge\" only"));
+            }
+            Some(Value::Object(window)) => window,
+            other => return Err(mismatch(at, other, "an object")),
+        };
+        only_known(&at, window, &["deletion", "ticket"])?;
+        let id = |name: &str| {
+            let text = window.get(name).and_then(Value::as_str);
+            text.and_then(|text| Uuid::parse_str(text).ok())
+                .ok_or_else(|| mismatch(pointer_to(&at, name), window.get(name), "a UUID"))
+        };
+        Ok(Some(WindowTicket {
+            deletion: DeletionId(id("deletion")?),
+            ticket: id("ticket")?,
+        }))
     }
 
     fn params(&mut self) -> Result<Map<String, Value>, Rejection> {

@@ -63,6 +63,18 @@ pub struct RequestBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]
     pub params: Option<Map<String, Value>>,
+    /// Kept for Sexton itself, as `purge` is: which soft deletion this one ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<RequestWindow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(title = "Window", deny_unknown_fields)]
+pub struct RequestWindow {
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    pub deletion: Uuid,
+    #[schemars(with = "String", extend("format" = "uuid"))]
+    pub ticket: Uuid,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -205,6 +217,13 @@ pub struct EventTarget<'e> {
 pub struct EventDetail {
     /// Of the ends: `deleted`, `already_gone` or `absent`.
     pub result: Option<String>,
+    /// Of `soft_deleted`: until when it can be restored.
+    #[schemars(extend("format" = "date-time"))]
+    pub restorable_until: Option<String>,
+    /// Of `reappeared`: how often by now.
+    pub times: Option<u32>,
+    /// Of `reappeared`: the key of the request that removes it again; none if Sexton has given up.
+    pub removal: Option<String>,
     /// Of `completed_with_orphans`: what could not be removed.
     pub orphans: Option<Vec<EventOrphan>>,
     /// Of `parked`, `refused`, `rejected`: a sentence for a person.
@@ -252,6 +271,10 @@ impl RequestBody {
             not_before: time(request.not_before),
             deadline: time(request.deadline),
             params: (!request.params.is_empty()).then(|| request.params.clone()),
+            window: request.window.map(|window| RequestWindow {
+                deletion: window.deletion.0,
+                ticket: window.ticket,
+            }),
         }
     }
 
@@ -309,7 +332,8 @@ mod tests {
             json!({
                 "action": "purge", "target": {"type": "a.b", "id": "1"}, "tenant": "t", "key": "k", "batch": "b",
                 "requested_by": "u", "reason": "r", "not_before": "2030-01-01T00:00:00.000001Z",
-                "deadline": "2030-01-02T00:00:00Z", "params": {"p": [1, {"q": null}]}
+                "deadline": "2030-01-02T00:00:00Z", "params": {"p": [1, {"q": null}]},
+                "window": {"deletion": Uuid::from_u128(7), "ticket": Uuid::from_u128(8)}
             }),
         ] {
             let request =

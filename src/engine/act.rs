@@ -49,7 +49,14 @@ impl Drive {
             }
             Looked::NotFound => {
                 answered(permit.as_ref());
-                match self.shared.parts.store.tombstone_knows(&self.opened.target).await {
+                let age = stored.plan.tombstone;
+                match self
+                    .shared
+                    .parts
+                    .store
+                    .tombstone_knows(&self.opened.target, age)
+                    .await
+                {
                     Ok(known) => self.note(Entry::Looked { facts: None, known }),
                     Err(_) => self.lookup_trouble(Verdict::again(
                         "Sexton's own tables could not be asked for a tombstone",

@@ -6,7 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use crate::connectors::Systems;
-use crate::deletion::TargetType;
+use crate::deletion::{Action, TargetType};
 use crate::plan::Plan;
 use crate::store::{Store, StoreError, StoredPlan};
 
@@ -17,7 +17,8 @@ pub struct PlanBook(Arc<RwLock<Book>>);
 struct Book {
     /// In force for new requests.
     current: HashMap<TargetType, Arc<StoredPlan>>,
-    by_id: HashMap<i32, Arc<StoredPlan>>,
+    /// Each course as a plan of its own.
+    by_id: HashMap<(i32, Action), Arc<StoredPlan>>,
     /// Versions whose systems and calls this worker's settings have.
     runnable: Vec<i32>,
     retired: std::collections::HashSet<TargetType>,
@@ -45,7 +46,10 @@ impl PlanBook {
 
     /// Versions that came in elsewhere since the last look.
     pub async fn learn(&self, store: &Store, systems: &Systems, lease: Duration) -> Result<(), StoreError> {
-        let known: Vec<i32> = self.read(|book| book.by_id.keys().chain(&book.unreadable).copied().collect());
+        let known: Vec<i32> = self.read(|book| {
+            let readable = book.by_id.keys().map(|(id, _)| id);
+            readable.chain(&book.unreadable).copied().collect()
+        });
         let (plans, unreadable) = store.plans_but(&known).await?;
         for (_, error) in &unreadable {
             tracing::warn!(error = %error, "left a stored plan to workers that can read it");
@@ -66,7 +70,13 @@ impl PlanBook {
                         "this worker's settings cannot run a stored plan; others may"
                     ),
                 }
-                book.by_id.insert(stored.id, Arc::new(stored));
+                for (action, plan) in stored.plan.courses() {
+                    let course = Arc::new(StoredPlan {
+                        plan,
+                        ..stored.clone()
+                    });
+                    book.by_id.insert((stored.id, action), course);
+                }
             }
         });
         Ok(())
@@ -76,8 +86,19 @@ impl PlanBook {
         self.read(|book| book.runnable.clone())
     }
 
-    pub fn get(&self, id: i32) -> Option<Arc<StoredPlan>> {
-        self.read(|book| book.by_id.get(&id).cloned())
+    /// What a version does for an action; without steps where it has no such course.
+    pub fn course(&self, id: i32, action: Action) -> Option<Arc<StoredPlan>> {
+        self.read(|book| {
+            let found = book.by_id.get(&(id, action)).cloned();
+            found.or_else(|| {
+                let stored = book.by_id.get(&(id, Action::Delete))?;
+                let plan = stored.plan.course(action);
+                Some(Arc::new(StoredPlan {
+                    plan,
+                    ..(**stored).clone()
+                }))
+            })
+        })
     }
 
     pub fn current(&self, kind: &TargetType) -> Option<Arc<StoredPlan>> {
@@ -104,7 +125,7 @@ impl PlanBook {
 /// No effect begins unless the lease outlasts its hard timeout; between two renewals a third of it may have passed.
 pub fn fits(plan: &Plan, lease: Duration) -> Result<(), String> {
     let longest = lease * 2 / 3;
-    match plan.steps.iter().find(|step| step.timeout > longest) {
+    match plan.all_steps().find(|step| step.timeout > longest) {
         None => Ok(()),
         Some(step) => Err(format!(
             "store.lease: found {lease:?}, and step {:?} of the plan for {} may take {:?}; wanted a lease of at least {:?}",

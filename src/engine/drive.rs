@@ -49,7 +49,10 @@ pub(super) struct Over;
 
 impl Drive {
     pub(super) fn new(shared: Shared, claimed: Claimed, gate: Gate, lane: mpsc::Sender<Ask>) -> Self {
-        let plan = shared.parts.book.get(claimed.opened.plan);
+        let plan = shared
+            .parts
+            .book
+            .course(claimed.opened.plan, claimed.opened.action);
         let steps = plan.as_ref().map_or(0, |stored| stored.plan.steps.len());
         gate.say(claimed.signals.len());
         gate.hear(claimed.signals.len());
@@ -110,6 +113,8 @@ impl Drive {
         let now = clock::now();
         let circumstances = Circumstances {
             now,
+            action: self.opened.action,
+            has_window: self.opened.window_of.is_some(),
             deadline: self.opened.deadline,
             signals: &self.signals,
             given: &self.given,

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::Shared;
 use crate::clock;
 use crate::deletion::{
-    Action, Announcement, End, Entry, EventId, EventKind, ParkReason, Phase, SignalKind, State, StepNumber,
+    Announcement, CompletedResult, End, Entry, EventId, EventKind, ParkReason, Phase, SignalKind, State,
+    StepNumber,
 };
 use crate::plan::Retry;
 use crate::store::{Opened, Outgoing, OutgoingBody, Record, StoredPlan};
@@ -67,6 +69,10 @@ pub(super) fn compose(
             .as_ref()
             .map(|reason| Value::Object(park_detail(reason, plan)).to_string()),
         result: end.map(result_word),
+        until: end.and_then(|end| until(end, plan)),
+        look_every: plan
+            .as_ref()
+            .and_then(|stored| Some(stored.plan.watch.as_ref()?.every)),
         detail: Value::Object(detail.clone()),
         announce: announce.map(|(kind, id)| (kind.word(), id)),
     };
@@ -82,7 +88,7 @@ pub(super) fn compose(
             tenant: Some(opened.target.tenant.as_str().to_owned()),
             target_type: Some(opened.target.kind.as_str().to_owned()),
             target_id: Some(opened.target.id.as_str().to_owned()),
-            action: Some(Action::Delete),
+            action: Some(opened.action),
             key: opened.key.clone(),
             batch: opened.batch.clone(),
             message_id: opened.envelope.message_id.clone(),
@@ -101,6 +107,8 @@ fn announced(end: Option<&End>, state: &State, entries: &[Entry]) -> Option<Even
         return Some(match end {
             End::Completed { .. } => EventKind::Completed,
             End::CompletedWithOrphans { .. } => EventKind::CompletedWithOrphans,
+            End::SoftDeleted { .. } => EventKind::SoftDeleted,
+            End::Restored => EventKind::Restored,
             End::Cancelled => EventKind::Cancelled,
             End::Refused { .. } => EventKind::Refused,
         });
@@ -115,6 +123,20 @@ fn announced(end: Option<&End>, state: &State, entries: &[Entry]) -> Option<Even
         _ => false,
     };
     entries.iter().any(lifted).then_some(EventKind::Resumed)
+}
+
+/// Until when there is more to be done about it: its window, or its watch.
+fn until(end: &End, plan: &Option<Arc<StoredPlan>>) -> Option<OffsetDateTime> {
+    match end {
+        End::SoftDeleted { until } => Some(*until),
+        End::Completed {
+            result: CompletedResult::Deleted,
+        } => {
+            let watch = plan.as_ref().and_then(|stored| stored.plan.watch.as_ref())?;
+            Some(clock::now() + watch.span)
+        }
+        _ => None,
+    }
 }
 
 /// The word by which an ended deletion is found again.
@@ -138,7 +160,12 @@ fn end_detail(end: &End, plan: &Option<Arc<StoredPlan>>) -> Map<String, Value> {
                 .collect::<Vec<_>>();
             detail.insert("orphans".into(), Value::Array(named));
         }
-        End::Cancelled => {}
+        End::SoftDeleted { until } => {
+            // Years beyond 9999 cannot be written; a window is at most ten years long.
+            let until = until.format(&Rfc3339).unwrap_or_default();
+            detail.insert("restorable_until".into(), until.into());
+        }
+        End::Restored | End::Cancelled => {}
         End::Refused { why } => {
             detail.insert("why".into(), why.as_str().into());
         }

@@ -191,10 +191,7 @@ impl Intake {
         let kind = &request.target.kind;
         let current = self.book.current(kind);
         let known = match &current {
-            Some(stored) => Known::Current {
-                hash: &stored.hash,
-                plan: &stored.plan,
-            },
+            Some(stored) => Known::Current(&stored.plan),
             None if self.book.is_retired(kind) || self.store.type_is_known(kind).await? => Known::Retired,
             None => Known::Never,
         };

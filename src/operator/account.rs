@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::decide::{self, HeldBy, Row, Why};
-use crate::deletion::{Aim, Entry, PlanHash, Recorded, Settled, State, Track};
+use crate::deletion::{Action, Aim, Entry, PlanHash, Recorded, Settled, State, Track};
 use crate::plan::Plan;
 use crate::store::{Holder, NEVER, Place, RequestLine, SaidSignal, Sheet};
 
@@ -16,6 +16,8 @@ pub struct Account {
     pub id: Uuid,
     /// `in_hand`, `due`, `waiting`, `parked`, `queued` or `ended`.
     pub state: &'static str,
+    /// Which course of its plan it is: `delete`, `restore` or `purge`.
+    pub action: Action,
     pub tenant: String,
     #[serde(rename = "type")]
     pub target_type: String,
@@ -139,6 +141,7 @@ impl Account {
         Account {
             id: sheet.id.0,
             state: word,
+            action: sheet.action,
             tenant: sheet.tenant,
             target_type: sheet.target_type,
             target: sheet.target_id,

@@ -52,6 +52,8 @@ pub enum NotAdopted {
     Unknown,
     #[error("it follows that version already")]
     Same,
+    #[error("that version has no such course: what this deletion does is not in it")]
+    NoCourse,
     #[error("it is on its way back, and a plan cannot change that")]
     Unwinding,
     #[error("{0}")]
@@ -96,11 +98,16 @@ impl Adoption<'_> {
             return Ok(Err(NotAdopted::Busy));
         };
         let from = self.operator.store.plan(claimed.opened.plan).await?;
+        let action = claimed.opened.action;
+        let to = &StoredPlan {
+            plan: to.plan.course(action),
+            ..to.clone()
+        };
         let entries = claimed
             .journal
             .as_deref()
             .map_err(|why| NotAdopted::Unreadable(why.clone()));
-        if let Err(why) = entries.and_then(|entries| fits(&from.plan, entries, to)) {
+        if let Err(why) = entries.and_then(|entries| fits(&from.plan.course(action), entries, &to.plan)) {
             self.hand_back(&claimed).await?;
             return Ok(Err(why));
         }
@@ -191,11 +198,11 @@ fn judge(sheet: &Sheet, to: &StoredPlan) -> Result<(), NotAdopted> {
         .as_ref()
         .map_err(|why| NotAdopted::Unreadable(why.clone()))?;
     let entries: Vec<Entry> = journal.iter().flat_map(|record| record.entries.clone()).collect();
-    fits(&from.plan, &entries, to)
+    fits(&from.plan, &entries, &to.plan.course(sheet.action))
 }
 
 /// Pure: what stands in the journal against both plans.
-fn fits(from: &Plan, entries: &[Entry], to: &StoredPlan) -> Result<(), NotAdopted> {
+fn fits(from: &Plan, entries: &[Entry], to: &Plan) -> Result<(), NotAdopted> {
     let state = State::replay(from.steps.len(), entries)
         .map_err(|error| NotAdopted::Unreadable(error.to_string()))?;
     match state.phase {
@@ -203,10 +210,13 @@ fn fits(from: &Plan, entries: &[Entry], to: &StoredPlan) -> Result<(), NotAdopte
         Phase::Unwinding(_) => return Err(NotAdopted::Unwinding),
         Phase::Ended(_) => return Err(NotAdopted::Ended),
     }
+    if to.steps.is_empty() {
+        return Err(NotAdopted::NoCourse);
+    }
     if state.parked.is_none() {
         return Err(NotAdopted::NotParked);
     }
-    if from == &to.plan {
+    if from == to {
         return Err(NotAdopted::Same);
     }
     // Where nothing has begun the lookup is made anew, so that even it may differ.
@@ -219,5 +229,5 @@ fn fits(from: &Plan, entries: &[Entry], to: &StoredPlan) -> Result<(), NotAdopte
     } else {
         0
     };
-    Ok(compatible(from, &to.plan, next)?)
+    Ok(compatible(from, to, next)?)
 }

@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::source::{Part, one_of};
-use super::{Call, IfFailed, Plan, Retry, Step, StepKind, SystemName, ZeroRows, check_names};
+use super::{Call, IfFailed, Plan, Retry, Step, StepKind, SystemName, ZeroRows, check_courses, check_names};
+use crate::deletion::Action;
 
 /// A saga is read by people; one that needs more is several plans.
 pub const STEPS_MAX: usize = 32;
@@ -61,8 +62,12 @@ pub struct Problem {
 impl Problem {
     pub(super) fn label(&self) -> String {
         match (self.part, &self.step) {
-            (Part::Step(_), Some(name)) => format!("step {name:?}: "),
-            (Part::Step(index), None) => format!("step {}: ", index + 1),
+            (part, Some(name)) if part.is_step() => format!("step {name:?}: "),
+            (Part::Step(index) | Part::RestoreStep(index) | Part::PurgeStep(index), _) => {
+                format!("step {}: ", index + 1)
+            }
+            (Part::Restore, _) => "restore: ".to_owned(),
+            (Part::Purge, _) => "purge: ".to_owned(),
             (Part::Lookup, _) => "lookup: ".to_owned(),
             (Part::Params, _) => "params: ".to_owned(),
             (Part::Plan, _) => String::new(),
@@ -88,28 +93,41 @@ impl fmt::Display for Problems {
 
 /// Without `systems` nothing is asked about the settings.
 pub fn check(plan: &Plan, systems: Option<&Systems>) -> Result<(), Problems> {
-    let mut check = Check {
-        plan,
-        problems: Vec::new(),
-    };
-    check.whole();
-    for (index, step) in plan.steps.iter().enumerate() {
-        check.order(index, step);
-        check.bounds(index, step);
+    let mut problems = Vec::new();
+    for (action, course) in plan.courses() {
+        let mut check = Check {
+            plan: &course,
+            course: action,
+            restorable: plan.restorable.is_some(),
+            problems,
+        };
+        check.whole();
+        for (index, step) in course.steps.iter().enumerate() {
+            check.order(index, step);
+            check.bounds(index, step);
+        }
+        check_names::check(&mut check);
+        if action == Action::Delete {
+            check_courses::check(&mut check, plan);
+        }
+        if let Some(systems) = systems {
+            check.systems(systems);
+        }
+        problems = check.problems;
     }
-    check_names::check(&mut check);
-    if let Some(systems) = systems {
-        check.systems(systems);
-    }
-    if check.problems.is_empty() {
+    if problems.is_empty() {
         Ok(())
     } else {
-        Err(Problems(check.problems))
+        Err(Problems(problems))
     }
 }
 
+/// One course of a plan.
 pub(super) struct Check<'p> {
     pub(super) plan: &'p Plan,
+    course: Action,
+    /// What this course does may be taken back, or takes something back.
+    pub(super) restorable: bool,
     problems: Vec<Problem>,
 }
 
@@ -119,12 +137,25 @@ impl Check<'_> {
             Part::Step(index) => self.plan.steps.get(index).map(|step| step.name.clone()),
             _ => None,
         };
+        let part = match (part, self.course) {
+            (Part::Step(index), Action::Restore) => Part::RestoreStep(index),
+            (Part::Step(index), Action::Purge) => Part::PurgeStep(index),
+            // Params and deadline are the plan's, and were looked at with its first course.
+            (Part::Plan, Action::Restore) => Part::Restore,
+            (Part::Plan, Action::Purge) => Part::Purge,
+            (part, _) => part,
+        };
         self.problems.push(Problem {
             part,
             key: key.to_owned(),
             text: text.into(),
             step,
         });
+    }
+
+    /// The plan's own: the others share its params.
+    pub(super) fn is_first_course(&self) -> bool {
+        self.course == Action::Delete
     }
 
     fn whole(&mut self) {
@@ -151,7 +182,7 @@ impl Check<'_> {
         if let Some(lookup) = &self.plan.lookup {
             self.between(Part::Lookup, "timeout", lookup.timeout, TIMEOUT_MIN, TIMEOUT_MAX);
         }
-        if let Some(deadline) = &self.plan.deadline {
+        if let (Some(deadline), Action::Delete) = (&self.plan.deadline, self.course) {
             self.between(
                 Part::Plan,
                 "deadline.after",
@@ -257,7 +288,7 @@ impl Check<'_> {
         }
     }
 
-    fn between(&mut self, part: Part, key: &str, found: Duration, min: Duration, max: Duration) {
+    pub(super) fn between(&mut self, part: Part, key: &str, found: Duration, min: Duration, max: Duration) {
         if !(min..=max).contains(&found) {
             let text = format!("{key} is {}; wanted {} to {}", Time(found), Time(min), Time(max));
             self.found(part, key, text);

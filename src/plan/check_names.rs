@@ -7,14 +7,16 @@ use super::check::Check;
 use super::columns::Columns;
 use super::source::{Part, one_of};
 use super::tokens::is_bind_name;
-use super::{BUILT_IN_NAMES, Call, Condition, Is, Plan, Sql, Step, Template, TemplatePart, Values};
+use super::{BUILT_IN_NAMES, Call, Condition, Is, Plan, Sql, Step, Template, TemplatePart, Values, ZeroRows};
 
 /// What a condition may ask of the built-in names: the rest says nothing about the target.
 const CONDITION_NAMES: [&str; 3] = ["id", "tenant", "type"];
 
 pub(super) fn check(check: &mut Check<'_>) {
     let plan = check.plan;
-    for name in plan.params.keys() {
+    // The params are those of every course; they are wrong once.
+    let once = check.is_first_course();
+    for name in plan.params.keys().filter(|_| once) {
         if !is_bind_name(name) {
             check.found(Part::Params, name, format!("{name:?} cannot be written as :name"));
         }
@@ -316,8 +318,11 @@ fn archive_path(check: &mut Check<'_>, part: Part, path: &Template, scope: &Scop
 /// Rows are fenced by Sexton's own tables, effects are not: only the target can turn away a worker that was
 /// frozen, lost its lane and wakes after the step was undone.
 fn generation(check: &mut Check<'_>, part: Part, step: &Step) {
-    let Some(undo) = step.undo.as_ref().filter(|undo| **undo != Call::Nothing) else {
-        return;
+    let undo = step.undo.as_ref().filter(|undo| **undo != Call::Nothing);
+    let reversed = match (undo, check.restorable) {
+        (Some(_), _) => "the step has an undo",
+        (None, true) => "the plan can be restored",
+        (None, false) => return,
     };
     let done = match &step.call {
         Call::Sql { sql, .. } => Some(("sql", sql)),
@@ -325,15 +330,22 @@ fn generation(check: &mut Check<'_>, part: Part, step: &Step) {
         _ => None,
     };
     let undone = match undo {
-        Call::Sql { sql, .. } => Some(("undo", sql)),
+        Some(Call::Sql { sql, .. }) => Some(("undo", sql)),
         _ => None,
     };
     for (key, sql) in done.into_iter().chain(undone) {
-        // A function of the target's own may do the comparing.
-        let by_function = sql.verb() == "select" && sql.uses("generation");
-        if !by_function && !sql.is_bound_from_above_by("generation") {
+        // A function of the target's own may do the comparing; a query that only guards changes nothing.
+        let guards = matches!(
+            &step.call,
+            Call::Sql {
+                none: ZeroRows::Refused,
+                ..
+            }
+        ) && undo.is_none();
+        let by_query = sql.verb() == "select" && (sql.uses("generation") || guards);
+        if !by_query && !sql.is_bound_from_above_by("generation") {
             let text = format!(
-                "{key} does not compare :generation, and the step has an undo; wanted `set generation = :generation … \
+                "{key} does not compare :generation, and {reversed}; wanted `set generation = :generation … \
                  and generation < :generation`, else a frozen worker that wakes late repeats what was reversed"
             );
             check.found(part, key, text);

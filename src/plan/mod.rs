@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::deletion::TargetType;
 
+mod check_courses;
 mod parse;
+mod parse_courses;
 pub use parse::{parse_plan, parse_plan_for};
 mod parse_step;
 mod source;
@@ -24,7 +26,9 @@ mod template;
 mod tokens;
 pub use template::{BadTemplate, CannotRender};
 mod condition;
+mod courses;
 pub use condition::CannotTell;
+pub use courses::{Restorable, TOMBSTONE_DEFAULT, Watch};
 mod params;
 
 mod check;
@@ -64,6 +68,17 @@ pub struct Plan {
     pub steps: Vec<Step>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Deadline>,
+    /// How long its end is remembered, for repeats and against resurrection.
+    #[serde(
+        with = "humantime_serde",
+        default = "courses::tombstone_default",
+        skip_serializing_if = "courses::is_tombstone_default"
+    )]
+    pub tombstone: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restorable: Option<Restorable>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -261,7 +276,7 @@ impl Plan {
     pub fn systems(&self) -> std::collections::BTreeSet<&SystemName> {
         let mut all = std::collections::BTreeSet::new();
         all.extend(self.lookup.iter().map(|lookup| &lookup.on));
-        for step in &self.steps {
+        for step in self.all_steps() {
             all.insert(&step.on);
             all.extend(step.read.iter().chain(&step.verify).map(|read| &read.on));
             for call in std::iter::once(&step.call).chain(&step.undo) {

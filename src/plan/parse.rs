@@ -43,6 +43,8 @@
 //!     [[step]]
 //!     name    = "rest"
 //!     nothing = true
+//!
+//! What follows a deletion ([restore], [purge], tombstone, watch) stands in [`super::parse_courses`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,7 +53,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::check::{Problem, Systems, check};
-use super::parse_step::{Defaults, small_step, step};
+use super::parse_courses;
+use super::parse_step::{Defaults, SMALL_STEP, small_step, step};
 use super::source::{Part, PlanErrors, Section, Source, one_of};
 use super::tokens::is_bind_name;
 use super::{Deadline, Lookup, LookupNone, Overdue, Param, ParamKind, Plan, Retry, Step, StepKind};
@@ -68,8 +71,21 @@ pub(super) const RETRY_DEFAULT: Retry = Retry {
     max: Duration::from_secs(300),
 };
 
-const TOP_KEYS: [&str; 10] = [
-    "target", "on", "params", "lookup", "step", "sql", "none", "timeout", "retry", "deadline",
+const TOP_KEYS: [&str; 14] = [
+    "target",
+    "on",
+    "params",
+    "lookup",
+    "step",
+    "sql",
+    "none",
+    "timeout",
+    "retry",
+    "deadline",
+    "tombstone",
+    "watch",
+    "restore",
+    "purge",
 ];
 
 /// Shape and rules, without knowing the settings.
@@ -103,10 +119,11 @@ fn parse(text: &str, file: &str, systems: Option<&Systems>) -> Result<Plan, Plan
 /// What a step took from the top is wrong once, at the top.
 fn locate(source: &Source<'_>, problem: &Problem) {
     let (part, line) = source.line_of(problem.part, &problem.key);
-    let label = if part == problem.part {
-        problem.label()
-    } else {
-        String::new()
+    let label = match part {
+        _ if part == problem.part => problem.label(),
+        Part::Restore => "restore: ".to_owned(),
+        Part::Purge => "purge: ".to_owned(),
+        _ => String::new(),
     };
     source.error(line, &label, problem.text.as_str());
 }
@@ -128,8 +145,10 @@ fn read(top: &Section<'_>) -> Option<Plan> {
     let deadline = top
         .table("deadline", "{ after = \"1h\", then = \"alert\" }")
         .map(|section| deadline(&section));
-    let mut steps = steps(top, &defaults)?;
-    give_kinds(&mut steps);
+    let tombstone = parse_courses::tombstone(top);
+    let watch = parse_courses::watch(top);
+    let restorable = parse_courses::restorable(top, &defaults);
+    let steps = steps(top, &defaults, SMALL_STEP, Part::Step)?;
     Some(Plan {
         target: target?,
         params,
@@ -137,11 +156,14 @@ fn read(top: &Section<'_>) -> Option<Plan> {
             Some(found) => Some(found?),
             None => None,
         },
-        steps: steps.into_iter().map(|(step, _)| step).collect(),
+        steps,
         deadline: match deadline {
             Some(found) => Some(found?),
             None => None,
         },
+        tombstone,
+        restorable: restorable?,
+        watch: watch?,
     })
 }
 
@@ -243,8 +265,25 @@ pub(super) fn retry(section: &Section<'_>, standard: &Retry) -> Retry {
     }
 }
 
-/// The steps, each with whether it calls itself the pivot.
-fn steps(top: &Section<'_>, defaults: &Defaults) -> Option<Vec<(Step, bool)>> {
+/// The steps of one course, with their kinds; `part` says which course.
+pub(super) fn steps(
+    top: &Section<'_>,
+    defaults: &Defaults,
+    small: &str,
+    part: fn(usize) -> Part,
+) -> Option<Vec<Step>> {
+    let mut steps = unkinded(top, defaults, small, part)?;
+    give_kinds(&mut steps);
+    Some(steps.into_iter().map(|(step, _)| step).collect())
+}
+
+/// Each with whether it calls itself the pivot.
+fn unkinded(
+    top: &Section<'_>,
+    defaults: &Defaults,
+    small: &str,
+    part: fn(usize) -> Part,
+) -> Option<Vec<(Step, bool)>> {
     if top.has("sql") || !top.has("step") {
         if top.has("step") {
             top.error(
@@ -252,7 +291,7 @@ fn steps(top: &Section<'_>, defaults: &Defaults) -> Option<Vec<(Step, bool)>> {
                 "found both sql and [[step]]; wanted sql alone for a plan of one step",
             );
         }
-        return small_step(top, defaults).map(|step| vec![(step, false)]);
+        return small_step(top, defaults, small).map(|step| vec![(step, false)]);
     }
     if top.has("none") {
         top.error(
@@ -266,12 +305,7 @@ fn steps(top: &Section<'_>, defaults: &Defaults) -> Option<Vec<(Step, bool)>> {
         return None;
     };
     let read = all.iter().enumerate().map(|(index, value)| {
-        let section = Section::part(
-            top.source,
-            value,
-            Part::Step(index),
-            &format!("step {}", index + 1),
-        )?;
+        let section = Section::part(top.source, value, part(index), &format!("step {}", index + 1))?;
         step(&section, defaults)
     });
     // All are read before the first wrong one ends it.

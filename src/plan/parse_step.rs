@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The name of the only step of the smallest form.
-const SMALL_STEP: &str = "delete";
+pub(super) const SMALL_STEP: &str = "delete";
 /// Where archives go if a plan does not say.
 const STORE_DEFAULT: &str = "archive";
 /// One chunk takes well under a second on plain tables, and its locks are short.
@@ -69,14 +69,14 @@ impl Defaults {
     }
 }
 
-pub(super) fn small_step(top: &Section<'_>, defaults: &Defaults) -> Option<Step> {
+pub(super) fn small_step(top: &Section<'_>, defaults: &Defaults, name: &str) -> Option<Step> {
     if !top.has("sql") {
         top.error("sql", "says nothing to do; wanted sql, or [[step]] tables");
     }
     let (on, sql) = (defaults.system(top, "on"), top.sql("sql"));
     let none = top.choice("none", &NONE).unwrap_or(ZeroRows::AlreadyGone);
     Some(Step {
-        name: SMALL_STEP.to_owned(),
+        name: name.to_owned(),
         kind: StepKind::Pivot,
         on: on?,
         call: Call::Sql { sql: sql?, none },

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::check::Time;
 use super::parse::{RETRY_DEFAULT, TIMEOUT_DEFAULT};
 use super::{
-    Call, Condition, IfFailed, Is, LookupNone, Overdue, Param, Plan, Read, Step, StepKind, SystemName, Test,
-    ZeroRows,
+    Call, Condition, IfFailed, Is, LookupNone, Overdue, Param, Plan, Read, Step, StepKind, SystemName,
+    TOMBSTONE_DEFAULT, Test, ZeroRows,
 };
-use crate::deletion::{Count, PlanHash};
+use crate::deletion::{Action, Count, PlanHash};
 
 pub fn show(plan: &Plan, hash: &PlanHash) -> String {
     let mut out = String::new();
@@ -22,8 +22,12 @@ pub fn show(plan: &Plan, hash: &PlanHash) -> String {
 }
 
 fn write_plan(out: &mut String, plan: &Plan, hash: &PlanHash) -> fmt::Result {
-    let steps = Count(plan.steps.len() as u64, "step");
-    writeln!(out, "How a {} is deleted, in {steps}:\n", plan.target)?;
+    writeln!(
+        out,
+        "How a {} is deleted, in {}:\n",
+        plan.target,
+        counted(&plan.steps)
+    )?;
     for (name, param) in &plan.params {
         let Param { kind, required } = param;
         let may = if *required { "must" } else { "may" };
@@ -44,19 +48,35 @@ fn write_plan(out: &mut String, plan: &Plan, hash: &PlanHash) -> fmt::Result {
             writeln!(out, "   Cut off after {}.", Time(lookup.timeout))?;
         }
     }
-    for (index, step) in plan.steps.iter().enumerate() {
-        if step.kind == StepKind::Pivot {
-            writeln!(
-                out,
-                "--- The point of no return: up to here all can be taken back. ---"
-            )?;
-        }
-        write_step(out, index + 1, step)?;
-    }
-    if plan.pivot() == plan.steps.len() {
-        writeln!(out, "Every step can be taken back.")?;
+    write_course(out, plan)?;
+    if let Some(restorable) = &plan.restorable {
+        let window = Time(restorable.window);
+        writeln!(
+            out,
+            "\nFor {window} after that it can be restored, in {}:\n",
+            counted(&restorable.restore)
+        )?;
+        write_course(out, &plan.course(Action::Restore))?;
+        writeln!(out, "\nThen it is erased, in {}:\n", counted(&restorable.purge))?;
+        write_course(out, &plan.course(Action::Purge))?;
     }
     writeln!(out)?;
+    if let Some(watch) = &plan.watch {
+        let (span, every) = (Time(watch.span), Time(watch.every));
+        writeln!(
+            out,
+            "For {span} after its end it is looked up again, every {every}, and removed again if it is there."
+        )?;
+    }
+    if plan.tombstone != TOMBSTONE_DEFAULT {
+        match plan.tombstone.is_zero() {
+            true => writeln!(
+                out,
+                "Its end is not remembered: a repeat finds nothing, and ends as absent."
+            )?,
+            false => writeln!(out, "Its end is remembered for {}.", Time(plan.tombstone))?,
+        }
+    }
     if let Some(deadline) = &plan.deadline {
         let then = match deadline.then {
             Overdue::Alert => "people are alerted and it goes on",
@@ -65,6 +85,26 @@ fn write_plan(out: &mut String, plan: &Plan, hash: &PlanHash) -> fmt::Result {
         writeln!(out, "If it takes longer than {}, {then}.", Time(deadline.after))?;
     }
     writeln!(out, "Version {hash}")
+}
+
+fn counted(steps: &[Step]) -> Count {
+    Count(steps.len() as u64, "step")
+}
+
+fn write_course(out: &mut String, course: &Plan) -> fmt::Result {
+    for (index, step) in course.steps.iter().enumerate() {
+        if step.kind == StepKind::Pivot {
+            writeln!(
+                out,
+                "--- The point of no return: up to here all can be taken back. ---"
+            )?;
+        }
+        write_step(out, index + 1, step)?;
+    }
+    if course.pivot() == course.steps.len() {
+        writeln!(out, "Every step can be taken back.")?;
+    }
+    Ok(())
 }
 
 fn write_step(out: &mut String, number: usize, step: &Step) -> fmt::Result {

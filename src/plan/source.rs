@@ -25,6 +25,25 @@ pub enum Part {
     Params,
     Lookup,
     Step(usize),
+    Restore,
+    RestoreStep(usize),
+    Purge,
+    PurgeStep(usize),
+}
+
+impl Part {
+    pub(super) fn is_step(self) -> bool {
+        matches!(self, Part::Step(_) | Part::RestoreStep(_) | Part::PurgeStep(_))
+    }
+
+    /// Where the only step of a course stands, if it has no table of its own.
+    fn around(self) -> Part {
+        match self {
+            Part::RestoreStep(_) => Part::Restore,
+            Part::PurgeStep(_) => Part::Purge,
+            part => part,
+        }
+    }
 }
 
 /// A key of a part; nested ones are joined by dots, and the empty one is the part itself.
@@ -106,9 +125,11 @@ impl<'t> Source<'t> {
         let lines = self.lines.borrow();
         let at = |part: Part, key: &str| lines.get(&(part, key.to_owned())).map(|line| (part, *line));
         at(part, key)
+            .or_else(|| at(part.around(), key))
             .or_else(|| at(Part::Plan, key).filter(|_| !key.is_empty()))
             .or_else(|| at(part, key.split('.').next().unwrap_or_default()))
             .or_else(|| at(part, ""))
+            .or_else(|| at(part.around(), ""))
             .unwrap_or((Part::Plan, 1))
     }
 
@@ -175,7 +196,7 @@ impl<'s> Section<'s> {
         };
         source.lines.borrow_mut().insert((part, String::new()), line);
         let label = match table.get("name").and_then(|name| name.get_ref().as_str()) {
-            Some(name) if matches!(part, Part::Step(_)) => format!("step {name:?}: "),
+            Some(name) if part.is_step() => format!("step {name:?}: "),
             _ => format!("{label}: "),
         };
         Some(Section {

@@ -110,7 +110,7 @@ impl Relay {
         let mut spans = Vec::with_capacity(page.len());
         for outgoing in page {
             spans.extend(span(&outgoing));
-            let (message, rejection) = message(outgoing.body);
+            let (message, rejection) = message(outgoing.id, outgoing.body);
             ids.push((outgoing.id, rejection));
             messages.push(message);
         }
@@ -161,12 +161,13 @@ fn span(outgoing: &Outgoing) -> Option<tracing::Span> {
             event.deletion_id,
             &event.trace,
         )),
-        OutgoingBody::Rejected { .. } => None,
+        OutgoingBody::Rejected { .. } | OutgoingBody::Request(_) => None,
     }
 }
 
-fn message(body: OutgoingBody) -> (Message, Option<Uuid>) {
+fn message(id: Uuid, body: OutgoingBody) -> (Message, Option<Uuid>) {
     match body {
+        OutgoingBody::Request(body) => (Message::request(id, Bytes::from(body.to_string())), None),
         OutgoingBody::Event(announcement) => (Message::event(announcement.compose()), None),
         OutgoingBody::Rejected {
             rejection,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::journal::FIRST_EPOCH;
 use super::slots::Slots;
+use super::windows::Window;
 use super::{LaneWriter, Opened, Store, StoreError, keys};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
@@ -122,23 +123,27 @@ impl<'a> Written<'a> {
             let Some(generation) = slots.begin(candidate, fold) else {
                 return Admission::Left;
             };
+            let window = slots.windows.of(candidate);
             return Admission::Kept(Box::new(Opened {
                 id: candidate.deletion_id,
                 target: request.target.clone(),
                 request: candidate.request_id,
-                plan: candidate.plan,
+                action: request.action,
+                window_of: window.map(Window::id),
+                plan: window.map_or(candidate.plan, |window| window.plan),
                 generation,
                 admitted_at: now,
                 deadline: candidate.deadline,
                 tenure: 1,
                 seq: 0,
-                params: request.params.clone(),
+                params: window.map_or_else(|| request.params.clone(), |window| window.params.clone()),
                 key: request.key.as_ref().map(|key| key.as_str().to_owned()),
                 batch: request.batch.clone(),
                 envelope: request.envelope.clone(),
             }));
         }
-        match place(request.action, fold, slots.view(&request.target)) {
+        let window = slots.windows.view(&request.target);
+        match place(request, fold, slots.view(&request.target), window) {
             // A delete without a slot of its own always finds the one it lost to; see `Slots::take`.
             Place::New => self.turn_away(candidate, RejectionReason::SlotTaken),
             Place::Join(deletion) => {
@@ -167,17 +172,31 @@ impl<'a> Written<'a> {
             self.forgotten
                 .push((Uuid::from_bytes(digest), candidate.request_id));
         }
-        let (field, detail) = match reason {
-            RejectionReason::NothingToDo => (
-                "/target",
-                "no deletion of this target is open; wanted one that can still be cancelled",
-            ),
-            _ => (
-                "/target",
-                "another request that differs already waits for this target; wanted one at a time",
-            ),
+        let action = candidate.request.action;
+        let detail = match (reason, action) {
+            (RejectionReason::NothingToDo, Action::Cancel) => {
+                "no deletion of this target is open; wanted one that can still be cancelled"
+            }
+            (RejectionReason::NothingToDo, Action::Restore) => {
+                "no soft deletion of this target stands; wanted one within its restore window"
+            }
+            (RejectionReason::NothingToDo, _) => {
+                "its soft deletion does not stand any more, or something else has the target; wanted one to end"
+            }
+            (RejectionReason::WindowOver, _) => {
+                "its restore window has ended, or its purge has begun; wanted a restore within the window"
+            }
+            (RejectionReason::NotAllowed, _) => {
+                "its restore window has not ended, or this is not Sexton's own request; wanted no purge"
+            }
+            _ => "another request that differs already waits for this target; wanted one at a time",
         };
-        Admission::Away(Box::new(Rejection::of(&candidate.request, reason, field, detail)))
+        Admission::Away(Box::new(Rejection::of(
+            &candidate.request,
+            reason,
+            "/target",
+            detail,
+        )))
     }
 
     async fn store(
@@ -220,9 +239,11 @@ impl<'a> Written<'a> {
         if !self.successors.is_empty() {
             sqlx::query(
                 "/* admit_follow */ insert into sexton.successors
-                     (blocking, deletion_id, request_id, plan, fold, deadline, due_at)
-                 select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::uuid[],
-                                      $6::timestamptz[], $7::timestamptz[])",
+                     (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action)
+                 select i.blocking, i.deletion_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at, i.action::\"char\"
+                 from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::uuid[],
+                             $6::timestamptz[], $7::timestamptz[], $8::text[])
+                     as i (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action)",
             )
             .bind(
                 self.successors
@@ -259,6 +280,12 @@ impl<'a> Written<'a> {
                 self.successors
                     .iter()
                     .map(|(_, c)| c.request.not_before.unwrap_or(now))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request.action.letter())
                     .collect::<Vec<_>>(),
             )
             .execute(&mut *tx)
@@ -341,7 +368,8 @@ async fn insert_requests(
         .bind(
             requests
                 .iter()
-                .map(|(candidate, _)| candidate.plan)
+                // A restore that waits does not know yet under which version it will be.
+                .map(|(candidate, _)| (candidate.plan > 0).then_some(candidate.plan))
                 .collect::<Vec<_>>(),
         )
         .execute(&mut *tx)
@@ -362,8 +390,4 @@ impl Store {
                 .map_err(StoreError::doing("looking up an earlier request"))?;
         Ok(id.map(DeletionId))
     }
-}
-
-pub(super) fn is_delete(action: Action) -> bool {
-    matches!(action, Action::Delete | Action::Purge)
 }

@@ -10,7 +10,8 @@ use super::journal::FIRST_EPOCH;
 use super::{LaneWriter, Store, StoreError};
 use crate::decide::Signal;
 use crate::deletion::{
-    DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant, TraceContext,
+    Action, DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant,
+    TraceContext,
 };
 
 /// A deletion as a lane holds it: what never changes, and the tenure and sequence that it may write under.
@@ -19,6 +20,10 @@ pub struct Opened {
     pub id: DeletionId,
     pub target: Target,
     pub request: RequestId,
+    /// Which course of its plan this is.
+    pub action: Action,
+    /// The soft deletion that a restore or a purge is about; none is left if it came too late.
+    pub window_of: Option<DeletionId>,
     /// The plan's version by its small number.
     pub plan: i32,
     pub generation: i64,
@@ -57,6 +62,8 @@ struct ClaimRow {
     tenure: Option<i32>,
     seq: Option<i32>,
     starts: Option<i16>,
+    action: Option<String>,
+    window_of: Option<Uuid>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -140,6 +147,7 @@ impl LaneWriter {
         {
             journals.entry(id).or_default().push(entries);
         }
+        let mut of_windows = self.params_of_windows(&rows).await?;
         // After the claim's commit: a signal takes the row's lock, so none can slip in between unseen.
         let mut signals = self.signals(&ids).await?;
 
@@ -148,7 +156,10 @@ impl LaneWriter {
             .filter_map(|row| {
                 let id = row.id?;
                 let starts = row.starts.unwrap_or(0);
-                let opened = opened(&row, row.request_id.and_then(|request| requests.remove(&request)))?;
+                let mut opened = opened(&row, row.request_id.and_then(|request| requests.remove(&request)))?;
+                if let Some(params) = row.window_of.and_then(|window| of_windows.remove(&window)) {
+                    opened.params = params;
+                }
                 let journal = entries(journals.remove(&id).unwrap_or_default());
                 Some(Claimed {
                     opened,
@@ -157,6 +168,30 @@ impl LaneWriter {
                     signals: signals.remove(&id).unwrap_or_default(),
                 })
             })
+            .collect())
+    }
+
+    /// What is taken back or erased is so with the params with which it was deleted.
+    async fn params_of_windows(
+        &mut self,
+        rows: &[ClaimRow],
+    ) -> Result<HashMap<Uuid, Map<String, Value>>, StoreError> {
+        let windows: Vec<Uuid> = rows.iter().filter_map(|row| row.window_of).collect();
+        if windows.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(Uuid, Option<Value>)> = sqlx::query_as(
+            "/* claim_windows */ select deletion_id, params from sexton.windows where deletion_id = any ($1)",
+        )
+        .bind(&windows)
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(StoreError::doing(
+            "reading what claimed restores and purges are about",
+        ))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, params)| (id, object(params)))
             .collect())
     }
 
@@ -196,21 +231,19 @@ fn opened(row: &ClaimRow, request: Option<RequestRow>) -> Option<Opened> {
         id: TargetId::parse(row.target_id.clone()?).ok()?,
     };
     let request = request?;
-    let params = match request.params {
-        Some(Value::Object(params)) => params,
-        _ => Map::new(),
-    };
     Some(Opened {
         id: DeletionId(row.id?),
         target,
         request: RequestId(row.request_id?),
+        action: Action::of_letter(row.action.as_deref()?)?,
+        window_of: row.window_of.map(DeletionId),
         plan: row.plan?,
         generation: row.generation?,
         admitted_at: row.admitted_at?,
         deadline: row.deadline,
         tenure: row.tenure?,
         seq: row.seq?,
-        params,
+        params: object(request.params),
         key: request.key,
         batch: request.batch,
         envelope: Envelope {
@@ -219,6 +252,13 @@ fn opened(row: &ClaimRow, request: Option<RequestRow>) -> Option<Opened> {
             trace: TraceContext::new(request.traceparent.as_deref(), request.tracestate.as_deref()),
         },
     })
+}
+
+fn object(value: Option<Value>) -> Map<String, Value> {
+    match value {
+        Some(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
 }
 
 impl Store {
@@ -250,15 +290,21 @@ impl Store {
         ))
     }
 
-    /// Is an earlier, ended deletion of this target remembered?
-    pub async fn tombstone_knows(&self, target: &Target) -> Result<bool, StoreError> {
+    /// Is an earlier deletion of this target remembered, that ended within this time and left nothing to be restored?
+    pub async fn tombstone_knows(
+        &self,
+        target: &Target,
+        age: std::time::Duration,
+    ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
             "/* tombstone */ select exists (select from sexton.deletions
-             where tenant = $1 and target_type = $2 and target_id = $3 and result in ('deleted', 'completed_with_orphans'))",
+             where tenant = $1 and target_type = $2 and target_id = $3 and result in ('deleted', 'completed_with_orphans')
+               and ended_at > now() - make_interval(secs => $4))",
         )
         .bind(target.tenant.as_str())
         .bind(target.kind.as_str())
         .bind(target.id.as_str())
+        .bind(age.as_secs_f64())
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::doing("looking for a tombstone"))

@@ -32,6 +32,9 @@ pub struct Record {
     pub parked: Option<String>,
     /// It ends, with this result.
     pub result: Option<&'static str>,
+    /// Of an end after which there is more to do: until when, and how often to look meanwhile.
+    pub until: Option<OffsetDateTime>,
+    pub look_every: Option<Duration>,
     pub detail: serde_json::Value,
     /// The event to announce, by its word, under this id.
     pub announce: Option<(&'static str, EventId)>,
@@ -90,7 +93,7 @@ impl LaneWriter {
         let detail = column(&|record| record.detail.to_string());
         let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
             "/* write_records */ select said, deletion_id, number from sexton.write_records(
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         )
         .bind(self.lane)
         .bind(FIRST_EPOCH)
@@ -103,7 +106,7 @@ impl LaneWriter {
         .bind(
             records
                 .iter()
-                .map(|record| record.effect.map(effect_ms))
+                .map(|record| record.effect.map(millis))
                 .collect::<Vec<_>>(),
         )
         .bind(records.iter().map(|record| record.unwinding).collect::<Vec<_>>())
@@ -114,6 +117,13 @@ impl LaneWriter {
                 .collect::<Vec<_>>(),
         )
         .bind(records.iter().map(|record| record.result).collect::<Vec<_>>())
+        .bind(records.iter().map(|record| record.until).collect::<Vec<_>>())
+        .bind(
+            records
+                .iter()
+                .map(|record| record.look_every.map(millis))
+                .collect::<Vec<_>>(),
+        )
         .bind(detail)
         .bind(
             records
@@ -234,6 +244,6 @@ impl LaneWriter {
     }
 }
 
-fn effect_ms(effect: Duration) -> i32 {
-    i32::try_from(effect.as_millis()).unwrap_or(i32::MAX)
+fn millis(span: Duration) -> i32 {
+    i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }

@@ -29,6 +29,13 @@ pub use listing::{Filter, KeyMeans, Listed, PAGE_MAX_ROWS, RejectedRequest, Want
 mod sheet;
 pub use sheet::{Holder, Place, RequestLine, SaidSignal, Sheet};
 
+mod purges;
+mod terms;
+mod watches;
+mod windows;
+pub use terms::Term;
+pub use watches::Watched;
+
 mod outbox;
 pub use outbox::{Outgoing, OutgoingBody};
 

@@ -36,6 +36,8 @@ impl Outgoing {
 #[derive(Clone, Debug)]
 pub enum OutgoingBody {
     Event(Box<Announcement>),
+    /// One of Sexton's own, to itself: it goes the way of all others.
+    Request(Value),
     /// For `deletion.rejected`: the body as it came, the reason in headers.
     Rejected {
         rejection: Uuid,
@@ -164,6 +166,12 @@ fn outgoing(row: Row) -> Outgoing {
             message: Box::new(message),
         };
         return Outgoing { id: row.id, body };
+    }
+    if row.destination == "requests" {
+        return Outgoing {
+            id: row.id,
+            body: OutgoingBody::Request(row.detail.unwrap_or_default()),
+        };
     }
     let detail = match (row.detail, &rejection) {
         (Some(Value::Object(detail)), _) => detail,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Store, StoreError, StoredPlan};
-use crate::deletion::{DeletionId, Entry, PlanHash, Recorded};
+use crate::deletion::{Action, DeletionId, Entry, PlanHash, Recorded};
 
 /// Requests of one deletion that are shown; a target that was asked for more often is told by the count.
 const REQUESTS_MAX_ROWS: i64 = 100;
@@ -26,6 +26,8 @@ pub struct Sheet {
     pub plan_hash: PlanHash,
     /// `Err`: this release cannot read it.
     pub plan: Result<StoredPlan, String>,
+    /// Which course of it this is; the plan is told as that.
+    pub action: Action,
     pub params: Map<String, Value>,
     pub requests: Vec<RequestLine>,
     pub requests_total: i64,
@@ -106,6 +108,7 @@ struct Row {
     behind: Option<Uuid>,
     ended_at: Option<OffsetDateTime>,
     result: Option<String>,
+    action: String,
 }
 
 impl Store {
@@ -132,16 +135,16 @@ async fn read(tx: &mut PgConnection, id: DeletionId) -> Result<Option<Sheet>, St
     let row: Option<Row> = sqlx::query_as(
         "/* sheet */ select now() as now, d.tenant, d.target_type, d.target_id, d.request_id, d.plan, d.admitted_at,
                 d.deadline, d.due_at, d.starts, d.effect_ms is not null as effect_open, d.lane, null::uuid as behind,
-                null::timestamptz as ended_at, null::text as result
+                null::timestamptz as ended_at, null::text as result, d.action::text as action
          from sexton.open_deletions d where d.id = $1
          union all
          select now(), d.tenant, d.target_type, d.target_id, s.request_id, s.plan, r.received_at, s.deadline, s.due_at,
-                null, null, null, s.blocking, null, null
+                null, null, null, s.blocking, null, null, s.action::text
          from sexton.successors s join sexton.open_deletions d on d.id = s.blocking
          join sexton.requests r on r.id = s.request_id where s.deletion_id = $1
          union all
          select now(), d.tenant, d.target_type, d.target_id, d.request_id, d.plan, d.admitted_at, null, null, null, null,
-                null, null, d.ended_at, d.result
+                null, null, d.ended_at, d.result, d.action::text
          from sexton.deletions d where d.id = $1",
     )
     .bind(id.0)
@@ -149,7 +152,9 @@ async fn read(tx: &mut PgConnection, id: DeletionId) -> Result<Option<Sheet>, St
     .await
     .map_err(StoreError::doing("reading a deletion"))?;
     let Some(row) = row else { return Ok(None) };
-    let (plan_hash, plan) = plan(tx, row.plan).await?;
+    // A deletion that this release cannot name the course of is told as one.
+    let action = Action::of_letter(&row.action).unwrap_or(Action::Delete);
+    let (plan_hash, plan) = plan(tx, row.plan, action).await?;
     let (requests, requests_total) = requests(tx, id, row.request_id).await?;
     let params = requests.iter().find(|request| request.id == row.request_id);
     let params = match params.and_then(|request| request.params.as_ref()) {
@@ -169,6 +174,7 @@ async fn read(tx: &mut PgConnection, id: DeletionId) -> Result<Option<Sheet>, St
         deadline: row.deadline,
         plan_hash,
         plan,
+        action,
         params,
         requests,
         requests_total,
@@ -204,7 +210,11 @@ async fn place(tx: &mut PgConnection, row: &Row) -> Result<Place, StoreError> {
     })
 }
 
-async fn plan(tx: &mut PgConnection, id: i32) -> Result<(PlanHash, Result<StoredPlan, String>), StoreError> {
+async fn plan(
+    tx: &mut PgConnection,
+    id: i32,
+    action: Action,
+) -> Result<(PlanHash, Result<StoredPlan, String>), StoreError> {
     let (hash, canonical): (String, String) =
         sqlx::query_as("/* sheet_plan */ select hash, canonical from sexton.plans where id = $1")
             .bind(id)
@@ -216,7 +226,7 @@ async fn plan(tx: &mut PgConnection, id: i32) -> Result<(PlanHash, Result<Stored
         .map(|plan| StoredPlan {
             id,
             hash: hash.clone(),
-            plan,
+            plan: plan.course(action),
         })
         .map_err(|error| error.to_string());
     Ok((hash, plan))

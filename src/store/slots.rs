@@ -6,10 +6,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::admit::is_delete;
+use super::windows::Windows;
 use super::{Candidate, StoreError};
 use crate::decide::SlotView;
-use crate::deletion::{DeletionId, Target};
+use crate::deletion::{Action, DeletionId, Target};
 
 /// A slot can be freed between two statements; it is then tried again. More often than this is no accident.
 const TRIES_MAX: usize = 3;
@@ -19,6 +19,8 @@ pub(super) struct Slots {
     /// Won by this transaction: the deletion, and its generation if the lane keeps it.
     won: HashMap<DeletionId, Option<i64>>,
     views: HashMap<Target, SlotView>,
+    /// What restores and purges of this admission are about.
+    pub(super) windows: Windows,
 }
 
 struct Existing {
@@ -34,23 +36,31 @@ impl Slots {
         candidates: &[Candidate],
         fresh: &[usize],
     ) -> Result<Self, StoreError> {
-        // For each target the first delete of this batch tries for the slot.
+        let windows = Windows::read(tx, candidates, fresh).await?;
+        // For each target the first of this batch that may have the slot tries for it.
         let mut open: BTreeMap<&Target, &Candidate> = BTreeMap::new();
         let mut targets: HashSet<&Target> = HashSet::new();
         for at in fresh {
             let candidate = &candidates[*at];
             targets.insert(&candidate.request.target);
-            if is_delete(candidate.request.action) {
+            if windows.allow(candidate) {
                 open.entry(&candidate.request.target).or_insert(candidate);
             }
         }
         let mut slots = Slots {
             won: HashMap::new(),
             views: HashMap::new(),
+            windows,
         };
+        let mut winners = Vec::new();
         for _ in 0..TRIES_MAX {
             if !open.is_empty() {
-                let won = insert(tx, lane, now, open.values().copied()).await?;
+                let won = insert(tx, lane, now, &slots.windows, open.values().copied()).await?;
+                winners.extend(
+                    open.values()
+                        .filter(|c| won.contains_key(&c.deletion_id))
+                        .copied(),
+                );
                 targets.retain(|target| {
                     !open
                         .get(*target)
@@ -67,6 +77,7 @@ impl Slots {
             }
             open.retain(|target, _| !slots.views.contains_key(*target));
             if open.is_empty() {
+                slots.windows.take(tx, &winners).await?;
                 return Ok(slots);
             }
         }
@@ -84,6 +95,7 @@ impl Slots {
     pub(super) fn begin(&mut self, candidate: &Candidate, fold_digest: [u8; 16]) -> Option<i64> {
         let view = SlotView {
             deletion: candidate.deletion_id,
+            action: candidate.request.action,
             fold_digest,
             unwinding: false,
             successor: None,
@@ -107,6 +119,7 @@ async fn insert(
     tx: &mut PgConnection,
     lane: i64,
     now: OffsetDateTime,
+    windows: &Windows,
     open: impl Iterator<Item = &Candidate> + Clone,
 ) -> Result<HashMap<DeletionId, Option<i64>>, StoreError> {
     let text = |of: &dyn Fn(&Candidate) -> String| open.clone().map(of).collect::<Vec<_>>();
@@ -114,13 +127,15 @@ async fn insert(
         |candidate: &Candidate| candidate.keep && candidate.request.not_before.is_none_or(|at| at <= now);
     let rows: Vec<(Uuid, i64, bool)> = sqlx::query_as(
         "/* admit_slots */ insert into sexton.open_deletions
-             (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at)
+             (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
+              action, window_of)
          select i.id, i.tenant, i.target_type, i.target_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at,
-                case when i.kept then $11 end, case when i.kept then 1 end, $12
+                case when i.kept then $11 end, case when i.kept then 1 end, $12,
+                i.action::\"char\", i.window_of
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::integer[], $7::uuid[],
-                     $8::timestamptz[], $9::timestamptz[], $10::boolean[])
+                     $8::timestamptz[], $9::timestamptz[], $10::boolean[], $13::text[], $14::uuid[])
              with ordinality
-             as i (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, kept, place)
+             as i (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, kept, action, window_of, place)
          order by i.place
          on conflict (tenant, target_type, target_id) do nothing
          returning id, generation, lane is not null",
@@ -130,13 +145,15 @@ async fn insert(
     .bind(text(&|c| c.request.target.kind.as_str().to_owned()))
     .bind(text(&|c| c.request.target.id.as_str().to_owned()))
     .bind(open.clone().map(|c| c.request_id.0).collect::<Vec<_>>())
-    .bind(open.clone().map(|c| c.plan).collect::<Vec<_>>())
+    .bind(open.clone().map(|c| windows.of(c).map_or(c.plan, |window| window.plan)).collect::<Vec<_>>())
     .bind(open.clone().map(|c| Uuid::from_bytes(c.request.fold_digest())).collect::<Vec<_>>())
     .bind(open.clone().map(|c| c.deadline).collect::<Vec<_>>())
     .bind(open.clone().map(|c| c.request.not_before.unwrap_or(now).max(now)).collect::<Vec<_>>())
     .bind(open.clone().map(kept).collect::<Vec<_>>())
     .bind(lane)
     .bind(now)
+    .bind(text(&|c| c.request.action.letter().to_owned()))
+    .bind(open.clone().map(|c| windows.of(c).map(|window| window.id().0)).collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::doing("taking slots"))?;
@@ -151,8 +168,8 @@ async fn lock_existing(
     targets: &HashSet<&Target>,
 ) -> Result<Vec<Existing>, StoreError> {
     let targets: Vec<&Target> = targets.iter().copied().collect();
-    let rows: Vec<(i64, Uuid, Uuid, bool)> = sqlx::query_as(
-        "/* admit_existing */ select i.place, d.id, d.fold, d.unwinding
+    let rows: Vec<(i64, Uuid, Uuid, bool, String)> = sqlx::query_as(
+        "/* admit_existing */ select i.place, d.id, d.fold, d.unwinding, d.action::text
          from unnest($1::text[], $2::text[], $3::text[]) with ordinality as i (tenant, target_type, target_id, place)
          join sexton.open_deletions d using (tenant, target_type, target_id)
          order by d.id
@@ -181,10 +198,11 @@ async fn lock_existing(
         .collect();
     Ok(rows
         .into_iter()
-        .filter_map(|(place, id, fold, unwinding)| {
+        .filter_map(|(place, id, fold, unwinding, action)| {
             let target = targets.get(usize::try_from(place - 1).ok()?)?;
             let view = SlotView {
                 deletion: DeletionId(id),
+                action: Action::of_letter(&action)?,
                 fold_digest: fold.into_bytes(),
                 unwinding,
                 successor: successors.get(&id).copied(),

@@ -31,7 +31,11 @@ impl Ended {
     pub(super) fn of(end: &End) -> Self {
         let result = match end {
             End::Completed { result } => result.word(),
-            End::CompletedWithOrphans { .. } | End::Cancelled | End::Refused { .. } => Self::NO_RESULT,
+            End::CompletedWithOrphans { .. }
+            | End::SoftDeleted { .. }
+            | End::Restored
+            | End::Cancelled
+            | End::Refused { .. } => Self::NO_RESULT,
         };
         Ended {
             end: end.word(),
@@ -46,6 +50,10 @@ impl Ended {
             completed(CompletedResult::AlreadyGone),
             completed(CompletedResult::Absent),
             End::CompletedWithOrphans { orphans: Vec::new() },
+            End::SoftDeleted {
+                until: time::OffsetDateTime::UNIX_EPOCH,
+            },
+            End::Restored,
             End::Cancelled,
             End::Refused { why: String::new() },
         ]

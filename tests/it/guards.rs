@@ -75,6 +75,8 @@ fn intent(opened: &Opened) -> Record {
         unwinding: false,
         parked: None,
         result: None,
+        until: None,
+        look_every: None,
         detail: serde_json::json!({}),
         announce: Some(("parked", EventId(Uuid::now_v7()))),
     }

@@ -41,6 +41,8 @@ impl Event {
         [
             "completed",
             "completed_with_orphans",
+            "soft_deleted",
+            "restored",
             "cancelled",
             "refused",
             "rejected",

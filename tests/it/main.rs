@@ -10,6 +10,7 @@ mod house;
 mod shop;
 mod template;
 mod vendor;
+mod windows;
 mod workers;
 mod world;
 
