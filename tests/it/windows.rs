@@ -3,11 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sexton::app;
-use sexton::connectors::{Attempt, Systems};
-use sexton::deletion::{Action, DeletionId, Verdict};
-use sexton::settings::{Part, Settings};
-use sexton::stopper::Gate;
 
 use crate::heard::Event;
 use crate::house::House;
@@ -46,14 +41,14 @@ sql = """
   delete from shop.things where id = :id and generation < :generation"""
 "#;
 
-fn draft(id: &str, key: &str) -> Value {
+pub(crate) fn draft(id: &str, key: &str) -> Value {
     with(
         delete(id),
         json!({"target": {"type": "shop.draft", "id": id}, "key": key}),
     )
 }
 
-fn restore(id: &str, key: &str) -> Value {
+pub(crate) fn restore(id: &str, key: &str) -> Value {
     with(draft(id, key), json!({"action": "restore"}))
 }
 
@@ -63,7 +58,7 @@ fn told(event: &Event) -> (&str, Option<&str>) {
 }
 
 impl House {
-    async fn drafts(window: &str, ids: &[&str]) -> Self {
+    pub(crate) async fn drafts(window: &str, ids: &[&str]) -> Self {
         let mut house = House::new().await;
         house.plan("draft", &DRAFT.replace("\"1h\"", &format!("{window:?}")));
         house.also_settings("[retention]\nevery = \"20ms\"\n");
@@ -77,7 +72,7 @@ impl House {
             .await;
     }
 
-    async fn ended(&self, request: Value) -> Event {
+    pub(crate) async fn ended(&self, request: Value) -> Event {
         let key = request["key"].as_str().expect("a key").to_owned();
         self.publish(request).await;
         self.heard.end(&key).await
@@ -120,8 +115,8 @@ async fn a_soft_deletion_says_until_when_and_is_erased_after_that_and_not_before
     assert_eq!(told(&later), ("completed", Some("absent")));
     let too_late = house.ended(restore("a", "too-late")).await;
     assert_eq!(told(&too_late), ("rejected", Some("nothing_to_do")));
-    worker.stop().await;
     house.everything_is_over().await;
+    worker.stop().await;
     assert_eq!(house.runs("erase", "a").await, 1);
     assert_eq!(house.count("select count(*) from sexton.windows").await, 0);
 }
@@ -141,8 +136,8 @@ async fn invariant_09_what_is_restored_stays_and_may_be_deleted_again() {
     assert_eq!(house.ended(draft("a", "4")).await.kind(), "soft_deleted");
     house.windows_end().await;
     assert_eq!(told(&house.purged("a").await), ("completed", Some("deleted")));
-    worker.stop().await;
     house.everything_is_over().await;
+    worker.stop().await;
     assert_eq!(house.runs("hide", "a").await, 2);
     assert_eq!(house.heard.ends("1").len(), 1);
 }
@@ -171,8 +166,8 @@ async fn a_restore_that_comes_while_the_deletion_is_under_way_takes_it_back_once
     assert_eq!(house.heard.end("1").await.kind(), "soft_deleted");
     assert_eq!(house.heard.end("2").await.kind(), "restored");
     assert!(house.is("select gone_at is null from shop.things").await);
-    worker.stop().await;
     house.everything_is_over().await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,8 +196,8 @@ async fn a_restore_behind_a_deletion_that_hid_nothing_is_refused() {
         ("completed", Some("already_gone"))
     );
     assert_eq!(house.heard.end("2").await.kind(), "refused");
-    worker.stop().await;
     house.everything_is_over().await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,71 +241,7 @@ async fn a_window_that_is_over_cannot_be_used_and_nobody_else_can_end_it() {
         "it is still there"
     );
     assert_eq!(told(&house.ended(purge("own", &early)).await).0, "completed");
-    worker.stop().await;
     house.everything_is_over().await;
-}
-
-/// A worker was frozen just before it sent its statement, everything else that would have stopped it is away, and it wakes
-/// when the draft was restored, or deleted again, long ago.
-#[tokio::test(flavor = "multi_thread")]
-async fn invariant_03_what_was_reversed_stays_so_though_a_worker_wakes_late() {
-    let house = House::drafts("1h", &["a"]).await;
-    let worker = house.worker();
-    let settings = Settings::load(&[house.settings_file()], &[Part::Systems]).expect("settings");
-    let systems = Systems::build(&settings.systems, house.folder()).expect("systems");
-    let plan = app::plan(&house.folder().join("plans/draft.toml"), None).expect("a plan");
-    let late = |action: Action, generation: i64| {
-        let step = plan.course(action).steps[0].clone();
-        let systems = &systems;
-        async move {
-            let values = [
-                ("id", json!("a")),
-                ("tenant", json!("t")),
-                ("generation", json!(generation)),
-            ];
-            let attempt = Attempt {
-                deletion: DeletionId(uuid::Uuid::nil()),
-                step: step.name.clone(),
-                number: 1,
-                idempotency_key: "late".into(),
-                values: values.map(|(name, value)| (name.to_owned(), value)).into(),
-                handle: None,
-                timeout: Duration::from_secs(5),
-                gate: Gate::always(),
-                trace: Default::default(),
-                blame: Default::default(),
-            };
-            let connector = systems.connector(&step.on, &step.call).expect("a connector");
-            connector.run(&step.call, &attempt).await
-        }
-    };
-    let generation = async |key: &str| -> i64 {
-        sqlx::query_scalar(
-            "select d.generation from sexton.deletions d join sexton.requests r on r.deletion_id = d.id where r.key = $1",
-        )
-        .bind(key)
-        .fetch_one(&house.db)
-        .await
-        .expect("a generation")
-    };
-
-    assert_eq!(house.ended(draft("a", "1")).await.kind(), "soft_deleted");
-    assert_eq!(house.ended(restore("a", "2")).await.kind(), "restored");
-    let said = late(Action::Delete, generation("1").await).await;
-    assert_eq!(said, Verdict::AlreadyGone);
-    assert!(
-        house.is("select gone_at is null from shop.things").await,
-        "hidden again by a deletion that was taken back"
-    );
-    assert_eq!(house.ended(draft("a", "3")).await.kind(), "soft_deleted");
-    let said = late(Action::Restore, generation("2").await).await;
-    assert_eq!(said, Verdict::AlreadyGone);
-    let said = late(Action::Purge, generation("2").await).await;
-    assert_eq!(said, Verdict::AlreadyGone);
-    assert!(
-        house.is("select gone_at is not null from shop.things").await,
-        "shown or erased by what was over before it was hidden"
-    );
     worker.stop().await;
 }
 
@@ -378,9 +309,9 @@ async fn invariant_09_of_a_restore_and_a_purge_that_race_one_wins_and_the_loser_
             "select not exists (select from sexton.windows)",
         )
         .await;
+    house.everything_is_over().await;
     one.stop().await;
     two.stop().await;
-    house.everything_is_over().await;
     let erased_and_shown = house
         .count("select count(*) from (select id from shop.runs where step in ('show', 'erase') group by id having count(distinct step) > 1) x")
         .await;
@@ -405,6 +336,6 @@ async fn a_window_outlives_its_plan() {
         told(&house.ended(draft("a", "more")).await),
         ("rejected", Some("no_plan"))
     );
-    worker.stop().await;
     house.everything_is_over().await;
+    worker.stop().await;
 }
