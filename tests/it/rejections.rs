@@ -60,7 +60,7 @@ async fn invariant_08_each_kind_of_rejection_is_told_with_its_body_and_reason() 
         ("unknown_version", "/version", changed(json!({"version": 99}))),
         ("key_conflict", "/key", changed(json!({"key": "k-a"}))),
         ("nothing_to_do", "/target", cancel("x", "c").to_string()),
-        ("not_allowed", "/action", changed(json!({"action": "restore"}))),
+        ("nothing_to_do", "/target", changed(json!({"action": "restore"}))),
         ("not_allowed", "/action", changed(json!({"action": "purge"}))),
     ];
     for (nth, (_, _, body)) in cases.iter().enumerate() {

@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::house::{House, patience};
 use crate::shop::{THING, delete, message, with};
+use crate::windows::{draft, restore};
 
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
@@ -107,7 +108,9 @@ async fn a_deadline_that_passes_is_counted_and_parks_only_where_the_plan_says_so
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reason_for_a_rejection_is_counted_under_its_name() {
-    let mut house = House::new().await;
+    let mut house = House::drafts("1s", &["soft"]).await;
+    // Nobody comes to end its window.
+    house.change_settings("every = \"20ms\"", "every = \"1h\"");
     house.plan("old", &THING.replace("\"shop.thing\"", "\"shop.retired\""));
     house.worker_once().await;
     house.no_plan("old");
@@ -119,6 +122,8 @@ async fn each_reason_for_a_rejection_is_counted_under_its_name() {
     let worker = house.worker();
     house.publish(delete("a")).await;
     house.heard.end("k-a").await;
+    house.ended(draft("soft", "soft")).await;
+    house.sql("update sexton.windows set until = now()").await;
     // An open deletion and one successor: a third that differs from both finds no place.
     for (key, depth) in [("k-waits", "1"), ("second", "2")] {
         let more = json!({"key": key, "params": {"depth": depth}});
@@ -162,12 +167,18 @@ async fn each_reason_for_a_rejection_is_counted_under_its_name() {
             RejectionReason::NotAllowed,
             changed(json!({"action": "purge"})).to_string(),
         ),
+        (
+            RejectionReason::KeyMissing,
+            with(draft("x", "x"), json!({"key": null})).to_string(),
+        ),
+        (
+            RejectionReason::WindowOver,
+            restore("soft", "too late").to_string(),
+        ),
     ];
-    // Only types with a restore window refuse requests without a key, and no plan has one yet.
-    let cannot_happen = [RejectionReason::KeyMissing];
     for reason in RejectionReason::ALL {
         let here = cases.iter().any(|(produced, _)| *produced == reason);
-        assert_eq!(here, !cannot_happen.contains(&reason), "{}", reason.word());
+        assert!(here, "{}", reason.word());
     }
     let counter =
         |reason: RejectionReason| format!("sexton_requests_rejected_total{{reason=\"{}\"}}", reason.word());
