@@ -4,7 +4,9 @@
 -- deletion_requested_at <= revoked_at <= archived_at <= deleted_at holds for every computer that was deleted.
 
 create table organizations (
-    id text primary key
+    id text primary key,
+    -- Whether its users may delete sessions; only selected organizations may.
+    session_deletion boolean not null default false
 );
 
 create table computers (
@@ -34,10 +36,15 @@ create index api_keys_computer_id on api_keys (computer_id);
 
 create table sessions (
     id text primary key,
-    computer_id text not null references computers (id),
+    organization_id text not null references organizations (id),
+    -- Null: it runs on no computer of its own.
+    computer_id text null references computers (id),
     title text not null,
     -- Set when its rows are in the archive.
     archived_at timestamptz null,
+    -- Hidden from its users, and restorable for a while; then the row goes.
+    deleted_at timestamptz null,
+    generation bigint not null default 0,
     created_at timestamptz not null default now()
 );
 create index sessions_computer_id on sessions (computer_id);

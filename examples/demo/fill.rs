@@ -11,7 +11,7 @@ pub(crate) const FOREIGN_MACHINES: [&str; 3] = ["i-foreign-1", "i-foreign-2", "i
 
 pub(crate) async fn platform(pool: &PgPool, schema: &str, estate: &Estate) -> Result<(), Fault> {
     pool.execute(AssertSqlSafe(schema.to_owned())).await?;
-    sqlx::query("insert into organizations select unnest($1::text[])")
+    sqlx::query("insert into organizations (id) select unnest($1::text[])")
         .bind(&estate.organizations)
         .execute(pool)
         .await?;
@@ -78,20 +78,23 @@ async fn keys(pool: &PgPool, estate: &Estate) -> Result<(), Fault> {
 }
 
 async fn sessions(pool: &PgPool, estate: &Estate) -> Result<(), Fault> {
-    let (mut ids, mut of, mut titles, mut created) = (vec![], vec![], vec![], vec![]);
+    let (mut ids, mut organizations, mut of, mut titles, mut created) =
+        (vec![], vec![], vec![], vec![], vec![]);
     for computer in &estate.computers {
         for session in &computer.sessions {
             ids.push(session.id.clone());
+            organizations.push(computer.organization.clone());
             of.push(computer.id.clone());
             titles.push(session.title.clone());
             created.push(session.created_at);
         }
     }
     sqlx::query(
-        "insert into sessions (id, computer_id, title, created_at)
-         select * from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])",
+        "insert into sessions (id, organization_id, computer_id, title, created_at)
+         select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])",
     )
     .bind(ids)
+    .bind(organizations)
     .bind(of)
     .bind(titles)
     .bind(created)

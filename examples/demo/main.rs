@@ -4,7 +4,6 @@
 //! The order is the story: fill, publish, kill, wait, count, check, clear away. It ends with 0 only if nothing is off.
 
 mod checks;
-mod draw;
 mod estate;
 mod fill;
 mod ledger;
@@ -14,6 +13,8 @@ mod requests;
 mod say;
 mod stage;
 mod table;
+#[path = "../worlds/mod.rs"]
+mod worlds;
 
 use std::error::Error;
 use std::process::ExitCode;

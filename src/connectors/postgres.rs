@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::{Attempt, Connector, misplaced};
 use crate::clock::Boottime;
 use crate::deletion::Verdict;
-use crate::plan::{Call, Sql, ZeroRows};
+use crate::plan::{Call, Guard, Sql, ZeroRows};
 
 mod binds;
 mod chunks;
@@ -35,12 +36,25 @@ impl PostgresConnector {
         PostgresConnector { database }
     }
 
-    async fn statement(&self, sql: &Sql, none: ZeroRows, attempt: &Attempt, deadline: Boottime) -> Verdict {
+    async fn statement(
+        &self,
+        sql: &Sql,
+        none: ZeroRows,
+        guard: Option<&Guard>,
+        attempt: &Attempt,
+        deadline: Boottime,
+    ) -> Verdict {
         let run = async {
             if !attempt.may_begin(deadline) {
                 return Ok(Verdict::Stopped);
             }
             let mut work = self.database.begin(Mode::Write, deadline).await?;
+            if let Some(guard) = guard
+                && let Err(verdict) = guarded(&mut work, guard, attempt).await
+            {
+                work.roll_back().await;
+                return Ok(verdict);
+            }
             let bound = match work.bind(sql, &attempt.values).await {
                 Ok(bound) => bound,
                 Err(unbound) => return Ok(work.give_up(unbound).await),
@@ -61,7 +75,10 @@ impl Connector for PostgresConnector {
     fn run<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
         Box::pin(async move {
             match call {
-                Call::Sql { sql, none } => self.statement(sql, *none, attempt, attempt.deadline()).await,
+                Call::Sql { sql, none, guard } => {
+                    self.statement(sql, *none, guard.as_ref(), attempt, attempt.deadline())
+                        .await
+                }
                 Call::Chunks { sql, size } => chunks::run(&self.database, sql, *size, attempt).await,
                 other => misplaced("postgres", other),
             }
@@ -86,12 +103,13 @@ impl Connector for PostgresConnector {
     }
 
     fn batches(&self, call: &Call) -> bool {
-        matches!(call, Call::Sql { .. })
+        // A guard's locks are waited for one by one, and what it refuses is rolled back alone.
+        matches!(call, Call::Sql { guard: None, .. })
     }
 
     fn run_many<'a>(&'a self, call: &'a Call, attempts: &'a [Attempt]) -> BoxFuture<'a, Vec<Verdict>> {
         Box::pin(async move {
-            if let (Call::Sql { sql, none }, [_, _, ..]) = (call, attempts) {
+            if let (Call::Sql { sql, none, .. }, [_, _, ..]) = (call, attempts) {
                 return many::run(self, &self.database, sql, *none, attempts).await;
             }
             let mut verdicts = Vec::with_capacity(attempts.len());
@@ -104,6 +122,29 @@ impl Connector for PostgresConnector {
 
     fn check(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(self.database.check())
+    }
+}
+
+/// The guard's one boolean. No row is for the statement to speak of; its lock is held until the transaction ends, so what it
+/// saw is still so when the statement comes.
+async fn guarded(work: &mut database::Work, guard: &Guard, attempt: &Attempt) -> Result<(), Verdict> {
+    let bound = match work.bind(&guard.sql, &attempt.values).await {
+        Ok(bound) => bound,
+        Err(unbound) => return Err(work.give_up(unbound).await),
+    };
+    let query = sqlx::query_with(AssertSqlSafe(guard.sql.text.clone()), bound);
+    let rows = match query.fetch_all(work.connection()).await {
+        Ok(rows) => rows,
+        Err(error) => return Err(work.trouble(&error).await),
+    };
+    let wrong = |_| Verdict::failed("the step's guard has to answer at most one row with one boolean");
+    match rows.as_slice() {
+        [] => Ok(()),
+        [row] if row.len() == 1 => match row.try_get::<Option<bool>, _>(0).map_err(wrong)? {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(Verdict::refused(guard.otherwise.as_str())),
+        },
+        _ => Err(wrong(sqlx::Error::RowNotFound)),
     }
 }
 

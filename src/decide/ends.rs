@@ -14,6 +14,7 @@ pub(super) fn not_found(known: bool, none: LookupNone) -> End {
         },
         LookupNone::Refused => End::Refused {
             why: "the lookup found no such target".into(),
+            step: None,
         },
     }
 }
@@ -22,6 +23,7 @@ pub(super) fn not_found(known: bool, none: LookupNone) -> End {
 pub(super) fn nothing_to_restore(cx: &Circumstances<'_>) -> Option<End> {
     (cx.action != Action::Delete && !cx.has_window).then(|| End::Refused {
         why: "there is no soft deletion of this target that could be taken back or ended".into(),
+        step: None,
     })
 }
 
@@ -31,6 +33,7 @@ pub(super) fn all_settled(plan: &Plan, state: &State, cx: &Circumstances<'_>) ->
         (Action::Restore, _) if ours(state) => End::Restored,
         (Action::Restore, _) => End::Refused {
             why: "nothing of this target was there to be restored".into(),
+            step: None,
         },
         (Action::Delete, Some(restorable)) if ours(state) => End::SoftDeleted {
             until: cx.now + restorable.window,
@@ -74,6 +77,7 @@ fn completed(state: &State) -> End {
         // It was found and nothing was done to it: neither deleted nor gone.
         return End::Refused {
             why: "every step of the plan was skipped: nothing in it applies to this target".into(),
+            step: None,
         };
     }
     let any_done = state

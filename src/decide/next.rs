@@ -228,7 +228,10 @@ fn backward(plan: &Plan, state: &State, why: &Turn, cx: &Circumstances<'_>) -> M
     }
     Move::End(match why {
         Turn::Cancel => End::Cancelled,
-        Turn::Guard { why } | Turn::Failure { why } => End::Refused { why: why.clone() },
+        Turn::Guard { why, step } | Turn::Failure { why, step } => End::Refused {
+            why: why.clone(),
+            step: *step,
+        },
     })
 }
 
@@ -262,7 +265,10 @@ fn attempt(
         return Move::Note(vec![match step.if_failed {
             IfFailed::Undo if aim == Aim::Do && index <= plan.pivot() && !past_pivot(plan, state) => {
                 Entry::Turned {
-                    why: Turn::Failure { why },
+                    why: Turn::Failure {
+                        why,
+                        step: Some(number),
+                    },
                 }
             }
             IfFailed::Orphan if aim == Aim::Do => Entry::Orphaned { step: number, why },
@@ -322,7 +328,10 @@ fn turn_or_park(index: usize, plan: &Plan, state: &State, track: &Track) -> Move
         .unwrap_or_default()
         .to_owned();
     Move::Note(vec![Entry::Turned {
-        why: Turn::Guard { why },
+        why: Turn::Guard {
+            why,
+            step: Some(number(index + 1)),
+        },
     }])
 }
 

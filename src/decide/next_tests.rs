@@ -291,7 +291,8 @@ fn a_refusal_before_the_pivot_undoes_and_after_it_parks() {
     assert_eq!(
         end,
         Move::End(End::Refused {
-            why: "it has started".into()
+            why: "it has started".into(),
+            step: Some(2),
         })
     );
     assert_eq!(

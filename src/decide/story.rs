@@ -51,8 +51,8 @@ pub fn tell(plan: &Plan, entry: &Entry) -> String {
         }
         Entry::Turned { why } => match why {
             Turn::Cancel => "turned back, as asked".into(),
-            Turn::Guard { why } => format!("turned back, since a guard said no: {why}"),
-            Turn::Failure { why } => format!("turned back, since a step failed for good: {why}"),
+            Turn::Guard { why, .. } => format!("turned back, since a guard said no: {why}"),
+            Turn::Failure { why, .. } => format!("turned back, since a step failed for good: {why}"),
         },
         Entry::Orphaned { step, why } => {
             format!(
@@ -68,7 +68,7 @@ pub fn tell(plan: &Plan, entry: &Entry) -> String {
         }
         Entry::Ended { end } => match end {
             End::Completed { result } => format!("ended: completed, {}", result.word()),
-            End::Refused { why } => format!("ended: refused, {why}"),
+            End::Refused { why, .. } => format!("ended: refused, {why}"),
             End::SoftDeleted { until } => {
                 let until = until.format(&Rfc3339).unwrap_or_default();
                 format!("ended: soft deleted, can be restored until {until}")

@@ -94,7 +94,8 @@ fn what_a_plan_says_of_failure_is_followed() {
     assert_eq!(
         walk.go(failing),
         Move::End(End::Refused {
-            why: "gone for good".into()
+            why: "gone for good".into(),
+            step: Some(2),
         })
     );
     assert_eq!(

@@ -175,8 +175,17 @@ impl SignalKind {
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Turn {
     Cancel,
-    Guard { why: String },
-    Failure { why: String },
+    Guard {
+        why: String,
+        /// The step that said so, where one did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        step: Option<StepNumber>,
+    },
+    Failure {
+        why: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        step: Option<StepNumber>,
+    },
 }
 
 /// Why a person must look, and what would help.
@@ -257,6 +266,9 @@ pub enum End {
     Cancelled,
     Refused {
         why: String,
+        /// The step that said so, where one did.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        step: Option<StepNumber>,
     },
 }
 

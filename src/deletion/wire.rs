@@ -230,7 +230,7 @@ pub struct EventDetail {
     pub why: Option<String>,
     /// Of `parked`: why, out of a closed list.
     pub because: Option<String>,
-    /// Of `parked`: the step of the plan that stopped.
+    /// Of `parked`: the step of the plan that stopped. Of `refused`: the one that said no, if one did.
     pub step: Option<String>,
     /// Of `parked`: `undo`, if it was on the way back.
     pub aim: Option<String>,

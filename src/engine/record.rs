@@ -166,7 +166,10 @@ fn end_detail(end: &End, plan: &Option<Arc<StoredPlan>>) -> Map<String, Value> {
             detail.insert("restorable_until".into(), until.into());
         }
         End::Restored | End::Cancelled => {}
-        End::Refused { why } => {
+        End::Refused { why, step } => {
+            if let Some(step) = step {
+                detail.insert("step".into(), step_name(plan, *step).into());
+            }
             detail.insert("why".into(), why.as_str().into());
         }
     }

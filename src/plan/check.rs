@@ -240,6 +240,11 @@ impl Check<'_> {
                 ..
             }
         );
+        if step.kind == StepKind::Retriable && matches!(step.call, Call::Sql { guard: Some(_), .. }) {
+            let text =
+                "guard stands only up to the pivot: after it nothing is refused any more; wanted it before";
+            self.found(part, "guard", text);
+        }
         if step.kind == StepKind::Retriable && refuses {
             let text = "none = \"refused\" stands only up to the pivot; wanted \"already_gone\" or \"again\"";
             self.found(part, "none", text);

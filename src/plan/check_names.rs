@@ -7,8 +7,12 @@ use super::check::Check;
 use super::columns::Columns;
 use super::source::{Part, one_of};
 use super::tokens::is_bind_name;
-use super::{BUILT_IN_NAMES, Call, Condition, Is, Plan, Sql, Step, Template, TemplatePart, Values, ZeroRows};
+use super::{
+    BUILT_IN_NAMES, Call, Condition, Guard, Is, Plan, Sql, Step, Template, TemplatePart, Values, ZeroRows,
+};
 
+/// It is told to whoever asked, and stands in every event about it.
+const OTHERWISE_MAX_CHARS: usize = 200;
 /// What a condition may ask of the built-in names: the rest says nothing about the target.
 const CONDITION_NAMES: [&str; 3] = ["id", "tenant", "type"];
 
@@ -65,7 +69,12 @@ fn one_step(check: &mut Check<'_>, part: Part, step: &Step, facts: &Columns) {
     }
     match &step.call {
         Call::Nothing | Call::Http { .. } => {}
-        Call::Sql { sql, .. } => statement(check, part, "sql", sql, &scope),
+        Call::Sql { sql, guard, .. } => {
+            statement(check, part, "sql", sql, &scope);
+            if let Some(guard) = guard {
+                guarded(check, part, guard, &scope);
+            }
+        }
         Call::Chunks { sql, .. } => {
             scope.chunk = true;
             statement(check, part, "chunks.sql", sql, &scope);
@@ -103,7 +112,11 @@ impl Plan {
             let mut own: Vec<&str> = Vec::new();
             let mut others: Vec<&str> = Vec::new();
             match &step.call {
-                Call::Sql { sql, .. } | Call::Chunks { sql, .. } => own.extend(sql.names()),
+                Call::Sql { sql, guard, .. } => {
+                    own.extend(sql.names());
+                    own.extend(guard.iter().flat_map(|guard| guard.sql.names()));
+                }
+                Call::Chunks { sql, .. } => own.extend(sql.names()),
                 Call::Archive { rows, path, .. } => own.extend(rows.names().chain(path.names())),
                 Call::Nothing | Call::Http { .. } => {}
             }
@@ -226,6 +239,21 @@ fn statement(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Sc
     // A select may be a guard that asks about the world and not about the target.
     if sql.verb() != "select" {
         of_target(check, part, key, sql, scope);
+    }
+}
+
+/// What it looks at must still be so when the statement comes, so it locks; and it locks this target only.
+fn guarded(check: &mut Check<'_>, part: Part, guard: &Guard, scope: &Scope<'_>) {
+    query(check, part, "guard.sql", &guard.sql, scope);
+    if !guard.sql.locks() {
+        let text = "guard.sql does not lock the row it looks at, which may change before the statement comes; wanted `… for \
+                    update` at its end";
+        check.found(part, "guard.sql", text);
+    }
+    if guard.otherwise.chars().count() > OTHERWISE_MAX_CHARS {
+        let text =
+            format!("guard.otherwise is longer than {OTHERWISE_MAX_CHARS} characters; wanted a sentence");
+        check.found(part, "guard.otherwise", text);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::deletion::TargetType;
 mod check_courses;
 mod parse;
 mod parse_courses;
+mod parse_when;
 pub use parse::{parse_plan, parse_plan_for};
 mod parse_step;
 mod source;
@@ -175,7 +176,12 @@ pub enum Call {
     /// Does nothing and says done: for measuring the engine alone.
     Nothing,
     /// One statement, in one transaction of its own.
-    Sql { sql: Sql, none: ZeroRows },
+    Sql {
+        sql: Sql,
+        none: ZeroRows,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        guard: Option<Guard>,
+    },
     /// A statement that removes at most `:chunk` rows, repeated until a full pass finds none.
     Chunks { sql: Sql, size: u32 },
     /// A call of the system's service profile.
@@ -186,6 +192,15 @@ pub enum Call {
         store: SystemName,
         path: Template,
     },
+}
+
+/// A query in the statement's own transaction, before it. No row: the statement says what that means. False or null: the
+/// step is refused, and nothing has happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    pub sql: Sql,
+    /// Why it is refused then: a text of the plan's author, fit to be told.
+    pub otherwise: String,
 }
 
 /// What it means that a statement changed no row.

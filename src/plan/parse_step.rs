@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use toml::de::DeValue;
 
 use super::parse::retry;
-use super::source::{Section, integer};
-use super::{
-    Call, Condition, IfFailed, Is, Read, Retry, Step, StepKind, SystemName, Template, Test, ZeroRows,
-};
+use super::parse_when::condition;
+use super::source::Section;
+use super::{Call, Guard, IfFailed, Read, Retry, Step, StepKind, SystemName, Template, ZeroRows};
 
 /// The name of the only step of the smallest form.
 pub(super) const SMALL_STEP: &str = "delete";
@@ -18,11 +16,12 @@ const STORE_DEFAULT: &str = "archive";
 /// One chunk takes well under a second on plain tables, and its locks are short.
 const CHUNK_DEFAULT_ROWS: u32 = 1_000;
 
-const STEP_KEYS: [&str; 16] = [
+const STEP_KEYS: [&str; 17] = [
     "name",
     "on",
     "sql",
     "none",
+    "guard",
     "call",
     "archive",
     "chunks",
@@ -79,7 +78,11 @@ pub(super) fn small_step(top: &Section<'_>, defaults: &Defaults, name: &str) -> 
         name: name.to_owned(),
         kind: StepKind::Pivot,
         on: on?,
-        call: Call::Sql { sql: sql?, none },
+        call: Call::Sql {
+            sql: sql?,
+            none,
+            guard: None,
+        },
         when: None,
         read: None,
         undo: None,
@@ -155,6 +158,12 @@ fn call(section: &Section<'_>, defaults: &Defaults) -> Option<(SystemName, Call)
             format!("none tells what 0 rows mean; wanted it with sql only, found it with {action}"),
         );
     }
+    if *action != "sql" && section.has("guard") {
+        let text = format!(
+            "guard stands in the statement's transaction; wanted it with sql only, found it with {action}"
+        );
+        section.error("guard", text);
+    }
     if *action == "call" {
         if section.has("on") {
             section.error(
@@ -168,7 +177,11 @@ fn call(section: &Section<'_>, defaults: &Defaults) -> Option<(SystemName, Call)
     let call = match *action {
         "sql" => {
             let none = section.choice("none", &NONE).unwrap_or(ZeroRows::AlreadyGone);
-            section.sql("sql").map(|sql| Call::Sql { sql, none })
+            let guard = given(guard(section));
+            section
+                .sql("sql")
+                .zip(guard)
+                .map(|(sql, guard)| Call::Sql { sql, none, guard })
         }
         "chunks" => chunks(section),
         "archive" => archive(section),
@@ -280,13 +293,37 @@ fn need(section: &Section<'_>, key: &str, on: &Option<SystemName>) -> Option<Sys
     on.clone()
 }
 
+/// What must be so in the very moment of the statement.
+fn guard(section: &Section<'_>) -> Option<Option<Guard>> {
+    const WANTED: &str = "{ sql = \"select … for update\", otherwise = \"why it is refused\" }";
+    section.get("guard")?;
+    let Some(guard) = section.table("guard", WANTED) else {
+        return Some(None);
+    };
+    guard.only(&["sql", "otherwise"]);
+    for key in ["sql", "otherwise"] {
+        if !guard.has(key) {
+            guard.missing(key, WANTED);
+        }
+    }
+    let otherwise = guard.text("otherwise", "a sentence that says why it is refused");
+    Some(guard.sql("sql").zip(otherwise).map(|(sql, otherwise)| Guard {
+        sql,
+        otherwise: otherwise.to_owned(),
+    }))
+}
+
 /// An undo is at the step's own system: what was done there is taken back there.
 fn undo(section: &Section<'_>, on: Option<&SystemName>) -> Option<Option<Call>> {
     const WANTED: &str = "a statement, { call = \"system.call\" } or { nothing = true }";
     let value = section.get("undo")?.get_ref();
     if value.as_str().is_some() {
         let none = ZeroRows::AlreadyGone;
-        return Some(section.sql("undo").map(|sql| Call::Sql { sql, none }));
+        return Some(section.sql("undo").map(|sql| Call::Sql {
+            sql,
+            none,
+            guard: None,
+        }));
     }
     let table = section.table("undo", WANTED);
     let Some(table) = table else {
@@ -312,76 +349,4 @@ fn undo(section: &Section<'_>, on: Option<&SystemName>) -> Option<Option<Call>> 
         return Some(None);
     }
     Some(Some(call))
-}
-
-/// `fact = "x"`, `fact = ["x", "y"]`, `fact = { not = "x" }`, `{ in = […] }`, `{ present = true }`; several must all hold.
-fn condition(when: &Section<'_>) -> Option<Condition> {
-    let mut all = Vec::new();
-    let mut fine = true;
-    for name in when.keys() {
-        match tests(when, name) {
-            Some(found) => all.extend(found.into_iter().map(|is| Test {
-                name: name.to_owned(),
-                is,
-            })),
-            None => fine = false,
-        }
-    }
-    if all.is_empty() && fine {
-        when.error("", "when has no test; wanted { fact = \"value\" }");
-        return None;
-    }
-    fine.then_some(Condition { all })
-}
-
-fn tests(when: &Section<'_>, name: &str) -> Option<Vec<Is>> {
-    let value = when.get(name)?.get_ref();
-    if let DeValue::Table(_) = value {
-        let table = when.table(name, "a table")?;
-        table.only(&["not", "in", "present"]);
-        let mut found = Vec::new();
-        for key in table.keys() {
-            found.push(match key {
-                "not" => Is::Not(plain(&table, key)?),
-                "in" => list(&table, key)?,
-                "present" => Is::Present(table.flag(key)?),
-                _ => return None,
-            });
-        }
-        return Some(found);
-    }
-    match value {
-        DeValue::Array(_) => Some(vec![list(when, name)?]),
-        _ => Some(vec![Is::Equal(plain(when, name)?)]),
-    }
-}
-
-fn list(section: &Section<'_>, key: &str) -> Option<Is> {
-    let value = section.get(key)?.get_ref();
-    let all = value.as_array().and_then(|all| {
-        let all: Option<Vec<Value>> = all.iter().map(|value| json(value.get_ref())).collect();
-        all.filter(|all| !all.is_empty())
-    });
-    if all.is_none() {
-        section.wrong(key, value, "a list of texts, whole numbers or booleans");
-    }
-    all.map(Is::In)
-}
-
-fn plain(section: &Section<'_>, key: &str) -> Option<Value> {
-    let value = section.get(key)?.get_ref();
-    let plain = json(value);
-    if plain.is_none() {
-        section.wrong(key, value, "a text, a whole number or a boolean");
-    }
-    plain
-}
-
-fn json(value: &DeValue<'_>) -> Option<Value> {
-    match value {
-        DeValue::String(text) => Some(Value::String(text.to_string())),
-        DeValue::Boolean(flag) => Some(Value::Bool(*flag)),
-        DeValue::Integer(_) => integer(value).map(Value::from),
-        _ => None,
-    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::check::Time;
 use super::parse::{RETRY_DEFAULT, TIMEOUT_DEFAULT};
 use super::{
-    Call, Condition, IfFailed, Is, LookupNone, Overdue, Param, Plan, Read, Step, StepKind, SystemName,
+    Call, Condition, Guard, IfFailed, Is, LookupNone, Overdue, Param, Plan, Read, Step, StepKind, SystemName,
     TOMBSTONE_DEFAULT, Test, ZeroRows,
 };
 use crate::deletion::{Action, Count, PlanHash};
@@ -122,7 +122,11 @@ fn write_step(out: &mut String, number: usize, step: &Step) -> fmt::Result {
         )?;
         writeln!(out, "   If there is no row or a null, it is tried again.")?;
     }
-    if let Call::Sql { none, .. } = &step.call {
+    if let Call::Sql { none, guard, .. } = &step.call {
+        if let Some(Guard { sql, otherwise }) = guard {
+            writeln!(out, "   Only if, in the same moment: {}", sql.readable())?;
+            writeln!(out, "   Else the request is refused: {otherwise}.")?;
+        }
         match none {
             ZeroRows::AlreadyGone => {}
             ZeroRows::Again => writeln!(out, "   If no row changes, it is tried again.")?,

@@ -126,6 +126,18 @@ impl Sql {
         })
     }
 
+    /// Whether it keeps the rows that it finds from changing until its transaction ends.
+    pub(super) fn locks(&self) -> bool {
+        let parts = parts(&self.text);
+        let is = |at: usize, word: &str| parts.get(at).is_some_and(|part| part.eq_ignore_ascii_case(word));
+        (0..parts.len()).any(|at| {
+            is(at, "for")
+                && (is(at + 1, "update")
+                    || is(at + 1, "share")
+                    || (is(at + 1, "no") && is(at + 2, "key") && is(at + 3, "update")))
+        })
+    }
+
     /// Whether it passes over rows that somebody else holds.
     pub(super) fn skips_locked(&self) -> bool {
         parts(&self.text)

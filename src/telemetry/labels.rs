@@ -55,7 +55,10 @@ impl Ended {
             },
             End::Restored,
             End::Cancelled,
-            End::Refused { why: String::new() },
+            End::Refused {
+                why: String::new(),
+                step: None,
+            },
         ]
         .map(|end| Ended::of(&end))
         .into_iter()

@@ -18,6 +18,8 @@ fn systems() -> Systems {
     BTreeMap::from([
         (SystemName("platform".into()), SystemKind::Postgres),
         (SystemName("shop".into()), SystemKind::Postgres),
+        (SystemName("powerdrill".into()), SystemKind::Postgres),
+        (SystemName("pave".into()), SystemKind::Postgres),
         (SystemName("cloud".into()), SystemKind::Http),
         (SystemName("archive".into()), SystemKind::Archive),
     ])

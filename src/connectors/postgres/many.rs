@@ -52,7 +52,9 @@ pub(super) async fn run(
                     verdicts[at] = Some(if time.enough.left().is_zero() {
                         later()
                     } else {
-                        connector.statement(sql, none, &attempts[at], time.deadline).await
+                        connector
+                            .statement(sql, none, None, &attempts[at], time.deadline)
+                            .await
                     });
                 }
             }

@@ -207,6 +207,7 @@ pub(super) fn sql(text: &str, none: ZeroRows) -> Call {
     Call::Sql {
         sql: statement(text),
         none,
+        guard: None,
     }
 }
 
