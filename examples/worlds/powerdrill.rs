@@ -41,7 +41,8 @@ pub(crate) async fn fill(pool: &PgPool, sessions: &[Session]) -> Result<(), sqlx
     .execute(pool)
     .await?;
     // The trigger would look at the session a million times.
-    pool.execute("alter table jobs disable trigger jobs_hold_session").await?;
+    pool.execute("alter table jobs disable trigger jobs_hold_session")
+        .await?;
     sqlx::query(
         "insert into jobs (session_id, question, answer)
          select s.id, 'question ' || n, repeat('answer ', 1 + (n % 5)::integer)

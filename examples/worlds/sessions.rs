@@ -38,11 +38,13 @@ pub(crate) fn from_seed(seed: u64, count: usize) -> Vec<Session> {
 
 /// Into the tables of the platform, which stand already.
 pub(crate) async fn fill(pool: &PgPool, sessions: &[Session]) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into organizations (id, session_deletion) select o, o = $2 from unnest($1::text[]) o")
-        .bind(ORGANIZATIONS)
-        .bind(ORGANIZATIONS[0])
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "insert into organizations (id, session_deletion) select o, o = $2 from unnest($1::text[]) o",
+    )
+    .bind(ORGANIZATIONS)
+    .bind(ORGANIZATIONS[0])
+    .execute(pool)
+    .await?;
     sqlx::query(
         "insert into computers (id, organization_id, provider_type, status) select c, $2, 'byom', 'active' from unnest($1::text[]) c",
     )

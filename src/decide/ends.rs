@@ -30,30 +30,38 @@ pub(super) fn nothing_to_restore(cx: &Circumstances<'_>) -> Option<End> {
 /// Every step of the course is settled.
 pub(super) fn all_settled(plan: &Plan, state: &State, cx: &Circumstances<'_>) -> End {
     match (cx.action, &plan.restorable) {
-        (Action::Restore, _) if ours(state) => End::Restored,
+        (Action::Restore, _) if ours(plan, state) => End::Restored,
         (Action::Restore, _) => End::Refused {
             why: "nothing of this target was there to be restored".into(),
             step: None,
         },
-        (Action::Delete, Some(restorable)) if ours(state) => End::SoftDeleted {
+        (Action::Delete, Some(restorable)) if ours(plan, state) => End::SoftDeleted {
             until: cx.now + restorable.window,
         },
-        _ => completed(state),
+        _ => completed(plan, state),
     }
 }
 
 /// Something was done by this deletion, or may have been before an answer was lost: it counts as ours, or what it made
 /// would have no window and be left for ever.
-fn ours(state: &State) -> bool {
+fn ours(plan: &Plan, state: &State) -> bool {
     let ours = |track: &Track| match track.settled {
         Some(Settled::Done) => true,
         Some(Settled::AlreadyGone) => track.touched,
         _ => false,
     };
-    state.tracks.iter().skip(1).any(ours)
+    acting(plan, state).any(ours)
 }
 
-fn completed(state: &State) -> End {
+/// The tracks of the steps that do something.
+fn acting<'a>(plan: &'a Plan, state: &'a State) -> impl Iterator<Item = &'a Track> {
+    let steps = plan.steps.iter().zip(state.tracks.iter().skip(1));
+    steps
+        .filter(|(step, _)| !step.only_asks())
+        .map(|(_, track)| track)
+}
+
+fn completed(plan: &Plan, state: &State) -> End {
     let orphans: Vec<Orphan> = state
         .tracks
         .iter()
@@ -80,10 +88,7 @@ fn completed(state: &State) -> End {
             step: None,
         };
     }
-    let any_done = state
-        .tracks
-        .iter()
-        .any(|track| track.settled == Some(Settled::Done));
+    let any_done = acting(plan, state).any(|track| track.settled == Some(Settled::Done));
     End::Completed {
         result: if any_done {
             CompletedResult::Deleted

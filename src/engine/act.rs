@@ -54,7 +54,7 @@ impl Drive {
                     .shared
                     .parts
                     .store
-                    .tombstone_knows(&self.opened.target, age)
+                    .tombstone_knows(&self.opened.target, &self.opened.params, age)
                     .await
                 {
                     Ok(known) => self.note(Entry::Looked { facts: None, known }),

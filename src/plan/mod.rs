@@ -278,6 +278,15 @@ pub enum Overdue {
     Park,
 }
 
+impl Step {
+    /// It asks the world whether to go on, and does nothing: that it is done is no sign that anything was deleted.
+    pub fn only_asks(&self) -> bool {
+        let asks =
+            matches!(&self.call, Call::Sql { sql, none: ZeroRows::Refused, .. } if sql.verb() == "select");
+        asks && self.undo == Some(Call::Nothing)
+    }
+}
+
 impl Plan {
     /// The place of the point of no return among the steps; `steps.len()` if every step can be undone.
     pub fn pivot(&self) -> usize {

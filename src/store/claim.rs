@@ -290,21 +290,27 @@ impl Store {
         ))
     }
 
-    /// Is an earlier deletion of this target remembered, that ended within this time and left nothing to be restored?
+    /// Is an earlier deletion of this target remembered, that was asked for with the same params (another owner's is none
+    /// of theirs), ended within this time, and left nothing to be restored?
     pub async fn tombstone_knows(
         &self,
         target: &Target,
+        params: &Map<String, Value>,
         age: std::time::Duration,
     ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
-            "/* tombstone */ select exists (select from sexton.deletions
-             where tenant = $1 and target_type = $2 and target_id = $3 and result in ('deleted', 'completed_with_orphans')
-               and ended_at > now() - make_interval(secs => $4))",
+            "/* tombstone */ select exists (select from sexton.deletions d
+             left join sexton.requests r on r.id = d.request_id
+             where d.tenant = $1 and d.target_type = $2 and d.target_id = $3
+               and d.result in ('deleted', 'completed_with_orphans')
+               and d.ended_at > now() - make_interval(secs => $4)
+               and (d.action = 'p' or coalesce(r.params, '{}') = $5))",
         )
         .bind(target.tenant.as_str())
         .bind(target.kind.as_str())
         .bind(target.id.as_str())
         .bind(age.as_secs_f64())
+        .bind(Value::Object(params.clone()))
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::doing("looking for a tombstone"))

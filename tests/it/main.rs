@@ -27,20 +27,27 @@ mod cli_said;
 mod connectors;
 mod contract;
 mod crashes;
+mod factory_sessions;
 mod guards;
 mod help;
 mod late;
 mod outages;
+mod pave;
 mod plan_errors;
 mod plan_rules;
 mod plans;
+mod powerdrill;
 mod rejections;
 mod scraped;
 mod secrets;
 mod services;
 mod stops;
+mod stores;
 mod takeover;
 mod telemetry;
 mod terms;
 mod trouble;
 mod versions;
+
+#[path = "../../examples/worlds/mod.rs"]
+mod worlds;

@@ -67,7 +67,7 @@ impl House {
     }
 
     /// The window of every draft ends now.
-    async fn windows_end(&self) {
+    pub(crate) async fn windows_end(&self) {
         self.sql("update sexton.windows set until = now() - interval '1 second', due_at = now()")
             .await;
     }
@@ -79,7 +79,7 @@ impl House {
     }
 
     /// The purge of a draft has ended, whatever its key.
-    async fn purged(&self, id: &str) -> Event {
+    pub(crate) async fn purged(&self, id: &str) -> Event {
         let is = |event: &&Event| {
             let data = &event.body["data"];
             data["action"] == "purge" && data["target"]["id"] == id && event.is_end()

@@ -1,0 +1,148 @@
+//! Factory sessions, carried out: softly, within their organization and computer, restorable for a while, then erased.
+
+use serde_json::{Value, json};
+use sqlx::{Executor, PgPool};
+
+use crate::heard::Event;
+use crate::house::House;
+use crate::worlds::sessions::{COMPUTERS, PLATFORM, Session, fill, from_seed};
+
+const TYPE: &str = "factory.session";
+
+fn told(event: &Event) -> (&str, Option<&str>) {
+    (
+        event.kind(),
+        event.detail("result").or_else(|| event.detail("reason")),
+    )
+}
+
+async fn house(count: usize) -> (House, PgPool, Vec<Session>) {
+    let mut house = House::new().await;
+    house.also_settings("[retention]\nevery = \"20ms\"\n");
+    let platform = house.store("platform").await;
+    let sessions = from_seed(11, count);
+    platform.execute(PLATFORM).await.expect("the platform's tables");
+    fill(&platform, &sessions).await.expect("the platform's rows");
+    house.shipped(TYPE, &[]);
+    (house, platform, sessions)
+}
+
+async fn state(platform: &PgPool, id: &str) -> Option<bool> {
+    sqlx::query_scalar("select deleted_at is null from sessions where id = $1")
+        .bind(id)
+        .fetch_optional(platform)
+        .await
+        .expect("an answer")
+}
+
+fn request(action: &str, session: &Session, key: &str, params: Value) -> Value {
+    json!({"action": action, "target": {"type": TYPE, "id": session.id}, "tenant": session.organization, "key": key,
+           "params": params})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_organizations_with_the_feature_delete_sessions_and_only_softly() {
+    let (house, platform, sessions) = house(16).await;
+    let worker = house.worker();
+    for (nth, session) in sessions.iter().enumerate() {
+        let event = house
+            .ended(request("delete", session, &format!("k{nth}"), json!({})))
+            .await;
+        let still_there = state(&platform, &session.id).await;
+        if session.may_go() {
+            assert_eq!(event.kind(), "soft_deleted");
+            assert_eq!(still_there, Some(false), "hidden, and there");
+        } else {
+            assert_eq!(event.kind(), "refused");
+            assert_eq!(event.detail("step"), Some("feature"));
+            assert_eq!(still_there, Some(true), "untouched");
+        }
+    }
+    let days: Vec<f64> =
+        sqlx::query_scalar("select extract(epoch from until - now())::float8 / 86400 from sexton.windows")
+            .fetch_all(&house.db)
+            .await
+            .expect("windows");
+    assert!(days.iter().all(|days| (29.9..=30.0).contains(days)), "{days:?}");
+    house.everything_is_over().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_another_organization_or_computer_is_not_found() {
+    let (house, platform, sessions) = house(8).await;
+    let worker = house.worker();
+    let session = sessions
+        .iter()
+        .find(|s| s.may_go() && s.computer.is_some())
+        .expect("one on a computer");
+    let own = session.computer.as_deref().expect("a computer");
+    let other = COMPUTERS.iter().find(|id| **id != own).expect("another");
+    let stranger = house
+        .deleted(TYPE, "org_plain", &session.id, "stranger", json!({}))
+        .await;
+    assert_eq!(told(&stranger), ("completed", Some("absent")));
+    let elsewhere = house
+        .ended(request(
+            "delete",
+            session,
+            "elsewhere",
+            json!({"computer_id": other}),
+        ))
+        .await;
+    assert_eq!(told(&elsewhere), ("completed", Some("absent")));
+    assert_eq!(state(&platform, &session.id).await, Some(true));
+    let there = house
+        .ended(request("delete", session, "there", json!({"computer_id": own})))
+        .await;
+    assert_eq!(there.kind(), "soft_deleted");
+    house.everything_is_over().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_is_gone_while_it_can_be_restored_and_absent_after_the_purge() {
+    let (house, platform, sessions) = house(4).await;
+    let worker = house.worker();
+    let session = &sessions[0];
+    let delete = |key: &str| request("delete", session, key, json!({}));
+    assert_eq!(house.ended(delete("1")).await.kind(), "soft_deleted");
+    assert_eq!(
+        told(&house.ended(delete("2")).await),
+        ("completed", Some("already_gone"))
+    );
+    assert_eq!(
+        house
+            .ended(request("restore", session, "3", json!({})))
+            .await
+            .kind(),
+        "restored"
+    );
+    assert_eq!(state(&platform, &session.id).await, Some(true));
+    assert_eq!(house.ended(delete("4")).await.kind(), "soft_deleted");
+    house.windows_end().await;
+    assert_eq!(
+        told(&house.purged(&session.id).await),
+        ("completed", Some("deleted"))
+    );
+    assert_eq!(state(&platform, &session.id).await, None, "the row is erased");
+    let left: i64 = sqlx::query_scalar("select count(*) from messages where session_id = $1")
+        .bind(&session.id)
+        .fetch_one(&platform)
+        .await
+        .expect("a count");
+    assert_eq!(left, 0);
+    assert_eq!(
+        told(&house.ended(delete("5")).await),
+        ("completed", Some("absent"))
+    );
+    let late = house.ended(request("restore", session, "6", json!({}))).await;
+    assert_eq!(late.kind(), "rejected");
+    assert!(
+        late.detail("why")
+            .is_some_and(|why| why.contains("no soft deletion")),
+        "{late:?}"
+    );
+    house.everything_is_over().await;
+    worker.stop().await;
+}

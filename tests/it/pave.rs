@@ -1,0 +1,123 @@
+//! Pave, carried out: only a session that was not started goes, and "started" is told from "missing".
+
+use serde_json::json;
+
+use crate::heard::Event;
+use crate::house::House;
+use crate::worlds::pave::{Session, fill, from_seed};
+
+const TYPE: &str = "pave.session";
+const STARTED: &str = "it has been started and cannot be deleted";
+
+fn told(event: &Event) -> (&str, Option<&str>) {
+    (
+        event.kind(),
+        event.detail("result").or_else(|| event.detail("why")),
+    )
+}
+
+async fn house(sessions: &[Session]) -> (House, sqlx::PgPool) {
+    let mut house = House::new().await;
+    let pave = house.store("pave").await;
+    fill(&pave, sessions).await.expect("the store's rows");
+    house.shipped(TYPE, &[]);
+    (house, pave)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_idle_sessions_of_the_account_go_and_a_repeat_finds_nothing() {
+    let sessions = from_seed(7, 40);
+    let (house, pave) = house(&sessions).await;
+    let worker = house.worker();
+    for (nth, session) in sessions.iter().enumerate() {
+        let key = format!("k{nth}");
+        let event = house
+            .deleted(TYPE, &session.account, &session.key, &key, json!({}))
+            .await;
+        if session.may_go() {
+            assert_eq!(told(&event), ("completed", Some("deleted")), "{}", session.key);
+            let again = house
+                .deleted(
+                    TYPE,
+                    &session.account,
+                    &session.key,
+                    &format!("again-{nth}"),
+                    json!({}),
+                )
+                .await;
+            assert_eq!(told(&again), ("completed", Some("absent")));
+        } else {
+            assert_eq!(told(&event), ("refused", Some(STARTED)), "{}", session.status);
+            assert_eq!(event.detail("step"), Some("remove"));
+            let other = house
+                .deleted(
+                    TYPE,
+                    "acc_of_others",
+                    &session.key,
+                    &format!("other-{nth}"),
+                    json!({}),
+                )
+                .await;
+            assert_eq!(told(&other), ("completed", Some("absent")));
+        }
+    }
+    let left: Vec<String> = sqlx::query_scalar("select session_key from sessions order by 1")
+        .fetch_all(&pave)
+        .await
+        .expect("what is left");
+    let mut stays: Vec<&str> = sessions
+        .iter()
+        .filter(|session| !session.may_go())
+        .map(|session| session.key.as_str())
+        .collect();
+    stays.sort_unstable();
+    assert_eq!(left, stays);
+    house.everything_is_over().await;
+    worker.stop().await;
+}
+
+/// Between the lookup and the delete somebody has the row, and lets it go changed.
+async fn meanwhile(change: &'static str) -> (Event, i64) {
+    let sessions = from_seed(7, 1);
+    let (house, pave) = house(&sessions).await;
+    let worker = house.worker();
+    let mut other = pave.begin().await.expect("a transaction");
+    sqlx::query("select from sessions for update")
+        .execute(&mut *other)
+        .await
+        .expect("the row is theirs");
+    house
+        .publish(json!({"target": {"type": TYPE, "id": sessions[0].key}, "tenant": sessions[0].account, "key": "k"}))
+        .await;
+    house
+        .until(
+            "it waits for the row",
+            "select exists (select from pg_stat_activity where wait_event_type = 'Lock' and query like '%for update%'
+                and query not like '%pg_stat_activity%' and datname like (current_database() || '\\_%'))",
+        )
+        .await;
+    sqlx::query(change).execute(&mut *other).await.expect(change);
+    other.commit().await.expect("theirs is first");
+    let event = house.heard.end("k").await;
+    let left: i64 = sqlx::query_scalar("select count(*) from sessions")
+        .fetch_one(&pave)
+        .await
+        .expect("a count");
+    house.everything_is_over().await;
+    worker.stop().await;
+    (event, left)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_07_a_session_that_starts_in_between_is_refused_and_never_deleted() {
+    let (event, left) = meanwhile("update sessions set status = 'STARTED'").await;
+    assert_eq!(told(&event), ("refused", Some(STARTED)));
+    assert_eq!(left, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_goes_in_between_is_gone_and_not_started() {
+    let (event, left) = meanwhile("delete from sessions").await;
+    assert_eq!(told(&event), ("completed", Some("already_gone")));
+    assert_eq!(left, 0);
+}
