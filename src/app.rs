@@ -164,7 +164,11 @@ pub fn plan(file: &Path, systems: Option<&Systems>) -> Result<Plan, AppError> {
         return crate::plan::parse_plan(&text, &name).map_err(wrong);
     };
     let plan = parse_plan_for(&text, &name, &systems.kinds()).map_err(wrong)?;
-    match systems.check_calls(&plan) {
+    let called = plan
+        .all_choices()
+        .iter()
+        .try_for_each(|chosen| systems.check_calls(chosen));
+    match called {
         Ok(()) => Ok(plan),
         Err(why) => Err(AppError::Calls {
             file: file.to_owned(),

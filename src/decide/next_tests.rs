@@ -33,6 +33,7 @@ pub(super) fn plan() -> Plan {
     Plan {
         target: TargetType::parse("factory.computer").expect("a good name"),
         params: std::collections::BTreeMap::default(),
+        choices: std::collections::BTreeMap::default(),
         lookup: None,
         steps: vec![
             step("fence", StepKind::Compensable),

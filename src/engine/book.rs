@@ -8,7 +8,10 @@ use std::time::Duration;
 use crate::connectors::Systems;
 use crate::deletion::{Action, TargetType};
 use crate::plan::Plan;
-use crate::store::{Store, StoreError, StoredPlan};
+use crate::store::{Opened, Store, StoreError, StoredPlan};
+
+/// Beyond this they are made anew: a plan costs some kilobytes.
+const CHOSEN_MAX: usize = 4_096;
 
 #[derive(Clone, Default)]
 pub struct PlanBook(Arc<RwLock<Book>>);
@@ -19,6 +22,8 @@ struct Book {
     current: HashMap<TargetType, Arc<StoredPlan>>,
     /// Each course as a plan of its own.
     by_id: HashMap<(i32, Action), Arc<StoredPlan>>,
+    /// Courses with what requests have chosen. Closed lists are short, so there are few.
+    chosen: HashMap<(i32, Action, Vec<String>), Arc<StoredPlan>>,
     /// Versions whose systems and calls this worker's settings have.
     runnable: Vec<i32>,
     retired: std::collections::HashSet<TargetType>,
@@ -86,8 +91,30 @@ impl PlanBook {
         self.read(|book| book.runnable.clone())
     }
 
+    /// What a version does for this deletion, with everything chosen.
+    pub fn course_of(&self, opened: &Opened) -> Option<Arc<StoredPlan>> {
+        let course = self.course(opened.plan, opened.action)?;
+        if !course.plan.has_choices() {
+            return Some(course);
+        }
+        let which = (opened.plan, opened.action, course.plan.choice_of(&opened.params));
+        if let Some(known) = self.read(|book| book.chosen.get(&which).cloned()) {
+            return Some(known);
+        }
+        let chosen = Arc::new(StoredPlan {
+            plan: course.plan.chosen(&opened.params),
+            ..(*course).clone()
+        });
+        Some(self.write(|book| {
+            if book.chosen.len() >= CHOSEN_MAX {
+                book.chosen.clear();
+            }
+            book.chosen.entry(which).or_insert(chosen).clone()
+        }))
+    }
+
     /// What a version does for an action; without steps where it has no such course.
-    pub fn course(&self, id: i32, action: Action) -> Option<Arc<StoredPlan>> {
+    fn course(&self, id: i32, action: Action) -> Option<Arc<StoredPlan>> {
         self.read(|book| {
             let found = book.by_id.get(&(id, action)).cloned();
             found.or_else(|| {
@@ -117,8 +144,8 @@ impl PlanBook {
         of(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    fn write(&self, with: impl FnOnce(&mut Book)) {
-        with(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+    fn write<T>(&self, with: impl FnOnce(&mut Book) -> T) -> T {
+        with(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 

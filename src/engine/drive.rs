@@ -49,10 +49,7 @@ pub(super) struct Over;
 
 impl Drive {
     pub(super) fn new(shared: Shared, claimed: Claimed, gate: Gate, lane: mpsc::Sender<Ask>) -> Self {
-        let plan = shared
-            .parts
-            .book
-            .course(claimed.opened.plan, claimed.opened.action);
+        let plan = shared.parts.book.course_of(&claimed.opened);
         let steps = plan.as_ref().map_or(0, |stored| stored.plan.steps.len());
         gate.say(claimed.signals.len());
         gate.hear(claimed.signals.len());

@@ -13,7 +13,7 @@ use super::limits::{Now, Permit};
 use super::{Shared, together};
 use crate::clock::Boottime;
 use crate::connectors::{Attempt, Blame, ReadOutcome, Verified};
-use crate::deletion::{Action, Aim, Facts, State, StepNumber, Verdict};
+use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
 use crate::plan::{Call, Step, SystemName, Values, ZeroRows};
 use crate::stopper::Gate;
 use crate::store::{Opened, StoredPlan};
@@ -23,7 +23,6 @@ pub(super) struct Effect<'a> {
     shared: &'a Shared,
     stored: &'a Arc<StoredPlan>,
     number: StepNumber,
-    course: Action,
     step: &'a Step,
     aim: Aim,
     given: Values,
@@ -61,7 +60,6 @@ impl<'a> Effect<'a> {
             shared,
             stored,
             number,
-            course: opened.action,
             step,
             aim,
             given,
@@ -130,8 +128,7 @@ impl<'a> Effect<'a> {
         }
         let verdict = if connector.batches(call) {
             let step = together::Step {
-                plan: self.stored.id,
-                course: self.course,
+                plan: Arc::as_ptr(self.stored).addr(),
                 number: self.number,
                 aim: self.aim,
             };

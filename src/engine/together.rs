@@ -12,7 +12,7 @@ use super::begun::Begun;
 use super::limits::{Limits, Now, Permit};
 use crate::clock::Boottime;
 use crate::connectors::{Attempt, Systems};
-use crate::deletion::{Action, Aim, StepNumber, Verdict};
+use crate::deletion::{Aim, StepNumber, Verdict};
 use crate::plan::Call;
 use crate::store::StoredPlan;
 
@@ -27,11 +27,11 @@ pub(super) struct Together {
     lines: Mutex<HashMap<Step, mpsc::Sender<Waiting>>>,
 }
 
-/// Which step of which course of which version of a plan.
+/// Which step of which plan.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Step {
-    pub plan: i32,
-    pub course: Action,
+    /// Which plan, which course of it and what was chosen in it: where the book keeps it.
+    pub plan: usize,
     pub number: StepNumber,
     pub aim: Aim,
 }

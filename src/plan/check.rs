@@ -7,7 +7,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::source::{Part, one_of};
-use super::{Call, IfFailed, Plan, Retry, Step, StepKind, SystemName, ZeroRows, check_courses, check_names};
+use super::{
+    Call, IfFailed, Plan, Retry, Step, StepKind, SystemName, ZeroRows, check_choices, check_courses,
+    check_names,
+};
 use crate::deletion::Action;
 
 /// A saga is read by people; one that needs more is several plans.
@@ -70,6 +73,7 @@ impl Problem {
             (Part::Purge, _) => "purge: ".to_owned(),
             (Part::Lookup, _) => "lookup: ".to_owned(),
             (Part::Params, _) => "params: ".to_owned(),
+            (Part::Choose, _) => String::new(),
             (Part::Plan, _) => String::new(),
         }
     }
@@ -109,11 +113,27 @@ pub fn check(plan: &Plan, systems: Option<&Systems>) -> Result<(), Problems> {
         check_names::check(&mut check);
         if action == Action::Delete {
             check_courses::check(&mut check, plan);
-        }
-        if let Some(systems) = systems {
-            check.systems(systems);
+            check_choices::check(&mut check, plan);
         }
         problems = check.problems;
+        // Whatever is chosen must be there and fit; what is wrong for each is wrong once.
+        for chosen in systems.iter().flat_map(|_| course.all_choices()) {
+            let mut check = Check {
+                plan: &chosen,
+                course: action,
+                restorable: plan.restorable.is_some(),
+                problems: Vec::new(),
+            };
+            if let Some(systems) = systems {
+                check.systems(systems);
+            }
+            let found = check.problems.into_iter();
+            problems.extend(
+                found
+                    .filter(|problem| !problems.contains(problem))
+                    .collect::<Vec<_>>(),
+            );
+        }
     }
     if problems.is_empty() {
         Ok(())

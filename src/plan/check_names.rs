@@ -8,7 +8,8 @@ use super::columns::Columns;
 use super::source::{Part, one_of};
 use super::tokens::is_bind_name;
 use super::{
-    BUILT_IN_NAMES, Call, Condition, Guard, Is, Plan, Sql, Step, Template, TemplatePart, Values, ZeroRows,
+    BUILT_IN_NAMES, Call, Condition, Guard, Is, Param, Plan, Sql, Step, Template, TemplatePart, Values,
+    ZeroRows,
 };
 
 /// It is told to whoever asked, and stands in every event about it.
@@ -305,7 +306,7 @@ fn when(check: &mut Check<'_>, part: Part, condition: &Condition, facts: &Column
             );
             check.found(part, &key, text);
         }
-        let optional = plan.params.get(name).is_some_and(|param| !param.required);
+        let optional = plan.params.get(name).is_some_and(Param::may_be_null);
         let guarded = condition
             .all
             .iter()

@@ -52,7 +52,11 @@ pub fn compatible(from: &Plan, to: &Plan, next: usize) -> Result<(), Incompatibl
     }
     for (name, param) in &to.params {
         let fits = match from.params.get(name) {
-            Some(had) => had.kind == param.kind && (had.required || !param.required),
+            Some(had) => {
+                let listed = param.one_of.is_empty()
+                    || (!had.one_of.is_empty() && had.one_of.iter().all(|one| param.one_of.contains(one)));
+                had.kind == param.kind && (!had.may_be_null() || !param.required) && listed
+            }
             None => !param.required,
         };
         if !fits {

@@ -2,7 +2,7 @@
 
 use super::check_names::Scope;
 use super::columns::Columns;
-use super::{Is, Plan, Step};
+use super::{Is, Param, Plan, Step};
 use crate::deletion::Aim;
 
 impl Plan {
@@ -21,7 +21,7 @@ impl Plan {
         if !scope.knows(name) {
             return Some("which nothing gives");
         }
-        let optional = self.params.get(name).is_some_and(|param| !param.required);
+        let optional = self.params.get(name).is_some_and(Param::may_be_null);
         let asked_for = step
             .when
             .iter()

@@ -12,9 +12,11 @@ use serde_json::Value;
 
 use crate::deletion::TargetType;
 
+mod check_choices;
 mod check_courses;
 mod parse;
 mod parse_courses;
+mod parse_params;
 mod parse_when;
 pub use parse::{parse_plan, parse_plan_for};
 mod parse_step;
@@ -26,7 +28,9 @@ pub use sql::BadSql;
 mod template;
 mod tokens;
 pub use template::{BadTemplate, CannotRender};
+mod choice;
 mod condition;
+pub use choice::Choice;
 mod courses;
 pub use condition::CannotTell;
 pub use courses::{Restorable, TOMBSTONE_DEFAULT, Watch};
@@ -64,6 +68,9 @@ pub struct Plan {
     /// Declared params of a request; one that is not declared is refused at admission.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Param>,
+    /// Names that stand for one of several systems, by a param.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<SystemName, Choice>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookup: Option<Lookup>,
     pub steps: Vec<Step>,
@@ -86,6 +93,12 @@ pub struct Plan {
 pub struct Param {
     pub kind: ParamKind,
     pub required: bool,
+    /// A text that is one of these; empty: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub one_of: Vec<String>,
+    /// What it is if a request leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -296,8 +309,18 @@ impl Plan {
             .unwrap_or(self.steps.len())
     }
 
-    /// Every system that a worker must know to carry this plan out.
+    /// Every system that a worker must know to carry this plan out, whatever is chosen.
     pub fn systems(&self) -> std::collections::BTreeSet<&SystemName> {
+        let mut all = self.named_systems();
+        for (name, choice) in &self.choices {
+            if all.remove(name) {
+                all.extend(choice.systems.values());
+            }
+        }
+        all
+    }
+
+    fn named_systems(&self) -> std::collections::BTreeSet<&SystemName> {
         let mut all = std::collections::BTreeSet::new();
         all.extend(self.lookup.iter().map(|lookup| &lookup.on));
         for step in self.all_steps() {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::condition::kind;
+use super::source::one_of;
 use super::{Param, ParamKind, Plan, Values};
 
 impl Plan {
@@ -38,20 +39,34 @@ impl Plan {
         }
     }
 
-    /// The params as statements and conditions see them: one that may be left out and was, is null.
+    /// The params as statements and conditions see them: one that may be left out and was, is its default, or null.
     pub fn param_values(&self, given: &Map<String, Value>) -> Values {
-        let value = |name: &String| given.get(name).cloned().unwrap_or(Value::Null);
+        let value = |name: &String, param: &Param| match given.get(name) {
+            None | Some(Value::Null) => param.default.clone().map_or(Value::Null, Value::from),
+            Some(value) => value.clone(),
+        };
         self.params
-            .keys()
-            .map(|name| (name.clone(), value(name)))
+            .iter()
+            .map(|(name, param)| (name.clone(), value(name, param)))
             .collect()
     }
 }
 
 impl Param {
+    /// Whether statements may see a null in its place.
+    pub fn may_be_null(&self) -> bool {
+        !self.required && self.default.is_none()
+    }
+
     fn check(&self, value: &Value) -> Result<(), String> {
         match (self.kind, value) {
             (_, Value::Null) if !self.required => Ok(()),
+            (ParamKind::Text, Value::String(text)) if !self.one_of.is_empty() => {
+                match self.one_of.contains(text) {
+                    true => Ok(()),
+                    false => Err(format!("another text; wanted {}", one_of(&self.one_of))),
+                }
+            }
             (ParamKind::Text, Value::String(text)) if text.contains('\0') => {
                 Err("a text with a NUL character; wanted a text without".to_owned())
             }

@@ -44,20 +44,15 @@
 //!     name    = "rest"
 //!     nothing = true
 //!
-//! What follows a deletion ([restore], [purge], tombstone, watch) stands in [`super::parse_courses`].
+//! What a request may choose stands in [`super::parse_params`]; what follows a deletion ([restore], [purge], tombstone, watch) stands in [`super::parse_courses`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use toml::Spanned;
-use toml::de::DeValue;
-
 use super::check::{Problem, Systems, check};
-use super::parse_courses;
 use super::parse_step::{Defaults, SMALL_STEP, small_step, step};
-use super::source::{Part, PlanErrors, Section, Source, one_of};
-use super::tokens::is_bind_name;
-use super::{Deadline, Lookup, LookupNone, Overdue, Param, ParamKind, Plan, Retry, Step, StepKind};
+use super::source::{Part, PlanErrors, Section, Source};
+use super::{Deadline, Lookup, LookupNone, Overdue, Plan, Retry, Step, StepKind};
+use super::{parse_courses, parse_params};
 use crate::deletion::TargetType;
 
 /// Long enough for a statement that waits for a lock or a service that thinks; below the lease by far.
@@ -71,10 +66,11 @@ pub(super) const RETRY_DEFAULT: Retry = Retry {
     max: Duration::from_secs(300),
 };
 
-const TOP_KEYS: [&str; 14] = [
+const TOP_KEYS: [&str; 15] = [
     "target",
     "on",
     "params",
+    "choose",
     "lookup",
     "step",
     "sql",
@@ -137,7 +133,8 @@ fn read(top: &Section<'_>) -> Option<Plan> {
         timeout,
         retry: retry(top, &RETRY_DEFAULT),
     };
-    let params = params(top);
+    let params = parse_params::params(top);
+    let choices = parse_params::choices(top);
     let lookup = top
         .get("lookup")
         .and_then(|value| Section::part(top.source, value, Part::Lookup, "lookup"))
@@ -152,6 +149,7 @@ fn read(top: &Section<'_>) -> Option<Plan> {
     Some(Plan {
         target: target?,
         params,
+        choices: choices?,
         lookup: match lookup {
             Some(found) => Some(found?),
             None => None,
@@ -179,46 +177,6 @@ fn target(top: &Section<'_>) -> Option<TargetType> {
             None
         }
     }
-}
-
-fn params(top: &Section<'_>) -> BTreeMap<String, Param> {
-    let Some(value) = top.get("params") else {
-        return BTreeMap::new();
-    };
-    let Some(section) = Section::part(top.source, value, Part::Params, "params") else {
-        return BTreeMap::new();
-    };
-    let kinds = [ParamKind::Text, ParamKind::Integer, ParamKind::Boolean];
-    let words: Vec<(String, Param)> = kinds
-        .into_iter()
-        .flat_map(|kind| [(kind, true), (kind, false)])
-        .map(|(kind, required)| {
-            let mark = if required { "" } else { "?" };
-            (format!("{}{mark}", kind.word()), Param { kind, required })
-        })
-        .collect();
-    let mut params = BTreeMap::new();
-    for name in section.keys() {
-        if !is_bind_name(name) {
-            section.error(
-                name,
-                format!("{name:?} cannot be written as :name; wanted a-z, 0-9 and _"),
-            );
-        }
-        let word = section.get(name).map(Spanned::get_ref);
-        let known = words
-            .iter()
-            .find(|(known, _)| word.and_then(DeValue::as_str) == Some(known));
-        match (known, word) {
-            (Some((_, param)), _) => drop(params.insert(name.to_owned(), param.clone())),
-            (None, Some(word)) => {
-                let words: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-                section.wrong(name, word, &format!("{} (a `?` may be left out)", one_of(&words)));
-            }
-            (None, None) => {}
-        }
-    }
-    params
 }
 
 fn lookup(section: &Section<'_>, defaults: &Defaults) -> Option<Lookup> {

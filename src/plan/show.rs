@@ -29,9 +29,40 @@ fn write_plan(out: &mut String, plan: &Plan, hash: &PlanHash) -> fmt::Result {
         counted(&plan.steps)
     )?;
     for (name, param) in &plan.params {
-        let Param { kind, required } = param;
+        let Param {
+            kind,
+            required,
+            one_of,
+            default,
+        } = param;
         let may = if *required { "must" } else { "may" };
-        writeln!(out, "The request {may} give {name} ({}).", kind.word())?;
+        match (one_of.is_empty(), default) {
+            (true, _) => writeln!(out, "The request {may} give {name} ({}).", kind.word())?,
+            (false, None) => writeln!(
+                out,
+                "The request {may} give {name}, out of: {}.",
+                one_of.join(", ")
+            )?,
+            (false, Some(default)) => writeln!(
+                out,
+                "The request {may} give {name}, out of: {}; else it is {default}.",
+                one_of.join(", ")
+            )?,
+        }
+    }
+    for (name, choice) in &plan.choices {
+        let systems = choice
+            .systems
+            .iter()
+            .map(|(value, system)| format!("{} for {value}", system.0));
+        let systems: Vec<String> = systems.collect();
+        writeln!(
+            out,
+            "Where it says {}, {} decides: {}.",
+            name.0,
+            choice.by,
+            systems.join(", ")
+        )?;
     }
     if !plan.params.is_empty() {
         writeln!(out)?;

@@ -24,6 +24,7 @@ pub enum Part {
     Plan,
     Params,
     Lookup,
+    Choose,
     Step(usize),
     Restore,
     RestoreStep(usize),

@@ -83,6 +83,7 @@ impl Retention {
     /// `None`: it cannot be told for now.
     async fn is_there(&self, plan: Option<Arc<Plan>>, watched: &Watched) -> Option<bool> {
         let plan = plan?;
+        let plan = plan.chosen(&watched.params);
         let lookup = plan.lookup.as_ref()?;
         let mut values: Values = plan.param_values(&watched.params);
         let built_in = [

@@ -20,6 +20,7 @@ mod asyncapi;
 mod breakers;
 mod broker;
 mod calls;
+mod choices;
 mod cli;
 mod cli_away;
 mod cli_repair;

@@ -65,7 +65,7 @@ sql = "delete from t where id = :id""#
 nome = "again"
 none = "gone""#),
             &[
-                r#"p.toml:4: unknown key "nome"; wanted one of: target, on, params, lookup, step, sql, none, timeout, retry, deadline, tombstone, watch, restore, purge"#,
+                r#"p.toml:4: unknown key "nome"; wanted one of: target, on, params, choose, lookup, step, sql, none, timeout, retry, deadline, tombstone, watch, restore, purge"#,
                 r#"p.toml:5: none is "gone"; wanted one of: "already_gone", "again", "refused""#,
             ],
         ),

@@ -322,3 +322,61 @@ sql = "delete from t where a = :p and b = :kind and c = :kid""#),
         tells(text, parse_plan(text, "p.toml"), wanted);
     }
 }
+
+#[test]
+fn a_guard_locks_the_row_of_its_target_and_stands_up_to_the_pivot() {
+    const GUARDED: &str = r#"
+target = "a.b"
+on = "db"
+[[step]]
+name = "x"
+sql = "delete from t where id = :id"
+[step.guard]
+sql = "select idle from t where id = :id for update"
+otherwise = "it is in use"
+"#;
+    let errors = |from: &str, to: &str| {
+        let text = GUARDED.replace(from, to);
+        sexton::plan::parse_plan(&text, "p.toml").map_or_else(|errors| errors.to_string(), |_| String::new())
+    };
+    assert_eq!(errors("", ""), "");
+    for lock in ["for share", "for no key update", "for update of t nowait"] {
+        assert_eq!(errors("for update", lock), "", "{lock}");
+    }
+    for (from, to, wanted) in [
+        (
+            " for update",
+            "",
+            "step \"x\": guard.sql does not lock the row it looks at",
+        ),
+        (
+            "where id = :id for",
+            "where 'for update' <> '' for",
+            "guard.sql names nothing of the target",
+        ),
+        (
+            "select idle from t where id = :id",
+            "update t set a = 1 where id = :id returning a",
+            "wanted a query",
+        ),
+        ("otherwise = \"it is in use\"", "", "guard.otherwise is missing"),
+        (
+            "it is in use",
+            &"x".repeat(201),
+            "guard.otherwise is longer than 200 characters",
+        ),
+        (
+            "[[step]]\nname = \"x\"",
+            "[[step]]\nname = \"w\"\nsql = \"delete from u where id = :id\"\n[[step]]\nname = \"x\"",
+            "guard stands only up to the pivot",
+        ),
+        (
+            "sql = \"delete from t where id = :id\"",
+            "nothing = true",
+            "guard stands in the statement's transaction; wanted it with sql only, found it with nothing",
+        ),
+    ] {
+        let found = errors(from, to);
+        assert!(found.contains(wanted), "{to}:\n{found}\nwanted {wanted}");
+    }
+}
