@@ -79,12 +79,15 @@ create table sexton.rejections (
     tenant         text,
     target_type    text,
     key            text,
+    batch          text,
     message_id     text,
     correlation_id text,
     content_type   text,
     traceparent    text,
     body           bytea                            -- null once it has reached the broker, or came over the bound
 );
+-- Turned away again after a crash, a request of a batch is counted once.
+create index rejections_of_batches on sexton.rejections (tenant, key) where batch is not null;
 
 -- ── Deletions ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,12 +118,14 @@ create table sexton.open_deletions (
     unwinding   boolean not null default false,
     action      "char" not null default 'd',        -- d(elete), r(estore), p(urge): which course of the plan it is
     window_of   uuid,                               -- the soft deletion that a restore or purge is about
+    batched     boolean not null default false,     -- one of its requests came in a batch: others' go first
     parked      text,                               -- why a person must look; null: nobody must
     due_at      timestamptz not null                -- meaningful while nobody has it
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create unique index open_slot on sexton.open_deletions (tenant, target_type, target_id);
-create index open_ready on sexton.open_deletions (plan, due_at) where lane is null;
+create index open_ready on sexton.open_deletions (plan, due_at) where lane is null and not batched;
+create index open_ready_batched on sexton.open_deletions (plan, due_at) where lane is null and batched;
 create index open_lane on sexton.open_deletions (lane) where lane is not null;
 
 -- Requests folded into a deletion beyond the first.
@@ -138,6 +143,7 @@ create table sexton.successors (
     plan        integer not null,
     fold        uuid not null,
     action      "char" not null default 'd',
+    batched     boolean not null default false,
     deadline    timestamptz,
     due_at      timestamptz not null
 );
@@ -250,6 +256,8 @@ create table sexton.outbox (
     deletion_id  uuid,
     plan         integer,                           -- as it was then: a later adoption changes no event
     seq          integer,
+    tenant       text,                              -- of a batch; a request's and a rejection's are with them
+    batch        text,
     detail       jsonb,
     at           timestamptz not null default now(),
     taken_until  timestamptz not null               -- somebody is publishing it until then; then the sweep may

@@ -47,6 +47,7 @@ declare
     v_of uuid[];                 -- and those
     v_soft uuid[];
     v_watched uuid[];
+    v_batched uuid[];
     v_events bigint;
 begin
     select l.generation into v_generation from sexton.lanes l
@@ -141,10 +142,23 @@ begin
                array_agg(e.window_of) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
-               array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted')
-        into v_ended, v_windows, v_of, v_soft, v_watched
+               array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted'),
+               array_agg(e.id) filter (where e.batched)
+        into v_ended, v_windows, v_of, v_soft, v_watched, v_batched
         from ended e;
 
+        if v_batched is not null then
+            insert into sexton.batch_deltas (tenant, batch, word, n)
+            select r.tenant, r.batch, d.result, count(*)
+            from unnest(v_batched) b
+            join sexton.deletions d on d.id = b
+            cross join lateral (
+                select d.request_id union all select j.request_id from sexton.joined j where j.deletion_id = d.id
+            ) q
+            join sexton.requests r on r.id = q.request_id
+            where r.batch is not null
+            group by 1, 2, 3 order by 1, 2, 3;
+        end if;
         if v_soft is not null or v_watched is not null or v_windows is not null then
             perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_ending, v_untils, v_looks);
         end if;
@@ -154,10 +168,10 @@ begin
             delete from sexton.successors s using unnest(v_ended) e where s.blocking = e returning s.*
         ), begun as (
             insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at,
-                                               action, window_of)
+                                               action, window_of, batched)
             select f.deletion_id, d.tenant, d.target_type, d.target_id, f.request_id,
                    case when f.action = 'd' then f.plan else coalesce(w.plan, d.plan) end, f.fold, f.deadline,
-                   greatest(f.due_at, now()), f.action, w.deletion_id
+                   greatest(f.due_at, now()), f.action, w.deletion_id, f.batched
             from freed f
             join sexton.deletions d on d.id = f.blocking
             left join sexton.windows w on f.action = 'r' and w.tenant = d.tenant and w.target_type = d.target_type
@@ -256,18 +270,32 @@ begin
     end if;
     return query
     -- Materialized, or the planner may run the scan again for the join and take more than the limit.
-    with ready as materialized (
-        select r.id
+    with batched as materialized (
+        select r.id, row_number() over (order by r.due_at) as place
         from unnest(p_plans) p
         cross join lateral (
             select o.id, o.due_at from sexton.open_deletions o
-            where o.plan = p and o.lane is null and o.due_at <= now() and o.due_at >= p_since
+            where o.plan = p and o.lane is null and o.batched and o.due_at <= now() and o.due_at >= p_since
             order by o.due_at
             limit p_limit
             for update skip locked
         ) r
-        order by r.due_at
-        limit p_limit
+    ), single as materialized (
+        -- A quarter is for batches, if there are any: theirs are many, and they shall end one day too.
+        select r.id, row_number() over (order by r.due_at) as place
+        from unnest(p_plans) p
+        cross join lateral (
+            select o.id, o.due_at from sexton.open_deletions o
+            where o.plan = p and o.lane is null and not o.batched and o.due_at <= now() and o.due_at >= p_since
+            order by o.due_at
+            limit p_limit - least(p_limit / 4, (select count(*) from batched))
+            for update skip locked
+        ) r
+    ), ready as materialized (
+        (select s.id from single s order by s.place limit p_limit - least(p_limit / 4, (select count(*) from batched)))
+        union all
+        select b.id from batched b where b.place <= p_limit - (select least(count(*), p_limit - least(p_limit / 4,
+            (select count(*) from batched))) from single)
     ), taken as (
         update sexton.open_deletions d
         set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1

@@ -74,7 +74,7 @@ pub(crate) fn oddities(estate: &Estate) -> Vec<Asked> {
     let mut all = Vec::new();
     for number in 0..UNKNOWN_COMPUTERS {
         let name = format!("unknown-{number}");
-        let target = target(&format!("cmp_never_{number}"));
+        let target = Some(target(&format!("cmp_never_{number}")));
         let body = RequestBody {
             target,
             tenant: "org_acme".into(),
@@ -209,7 +209,7 @@ fn key_of(number: usize) -> Option<String> {
 
 fn body(computer: &Computer, key: Option<String>) -> RequestBody {
     RequestBody {
-        target: target(&computer.id),
+        target: Some(target(&computer.id)),
         tenant: computer.organization.clone(),
         key,
         requested_by: Some("user:demonstration".into()),

@@ -183,13 +183,15 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
             ActionArg::Restore => Action::Restore,
             ActionArg::Cancel => Action::Cancel,
         }),
-        target: RequestTarget {
+        target: Some(RequestTarget {
             kind: args.target_type.clone(),
             id: args.target_id.clone(),
-        },
+        }),
+        targets: None,
         tenant: args.tenant.clone(),
         key: Some(key.to_owned()),
         batch: args.batch.clone(),
+        batch_size: None,
         requested_by: args.requested_by.clone(),
         reason: args.reason.clone(),
         not_before: args.not_before.clone(),

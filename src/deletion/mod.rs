@@ -15,7 +15,9 @@ mod request;
 pub use request::{Action, Envelope, Rejection, RejectionReason, Request, WindowTicket};
 
 mod reading;
-pub use reading::{REQUEST_BODY_MAX_BYTES, read_request};
+pub use reading::{REQUEST_BODY_MAX_BYTES, read_request, read_requests};
+mod bulk;
+pub use bulk::{BULK_BODY_MAX_BYTES, BULK_TARGETS_MAX};
 mod request_fields;
 pub use request_fields::{
     BATCH_MAX_CHARS, PARAMS_DEPTH_MAX, PARAMS_MAX_ENTRIES, REASON_MAX_CHARS, REQUEST_VERSION,

@@ -106,7 +106,12 @@ impl Announcement {
             (HEADER_TYPE, self.target_type.clone()),
             (HEADER_BATCH, self.batch.clone()),
             (HEADER_KEY, self.key.clone()),
-            (HEADER_REQUEST, Some(self.request_id.to_string())),
+            (
+                HEADER_REQUEST,
+                Some(self.request_id)
+                    .filter(|id| !id.0.is_nil())
+                    .map(|id| id.to_string()),
+            ),
             (HEADER_TRACEPARENT, self.trace.traceparent.clone()),
         ]
         .into_iter()

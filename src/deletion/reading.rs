@@ -8,23 +8,38 @@ use serde_json::{Map, Value};
 use super::cloud_event;
 use super::request_fields::{FIELDS, Fields, TARGET_FIELDS, mismatch, wrong};
 use super::strict_json::{self, Strict};
-use super::{Envelope, Key, Rejection, RejectionReason, Request, TargetType, Tenant};
+use super::{BULK_BODY_MAX_BYTES, Envelope, Key, Rejection, RejectionReason, Request, TargetType, Tenant};
 
 /// A request names one thing. 256 KiB is a hundred times what the largest needs, and small enough to hold thousands.
 pub const REQUEST_BODY_MAX_BYTES: usize = 256 * 1024;
-/// Reads a message's body, bare or as a CloudEvent. Deterministic: the same bytes give the same answer for ever.
+
+/// Reads a message's body, bare or as a CloudEvent, that holds one request.
 pub fn read_request(body: &[u8], envelope: &Envelope) -> Result<Request, Rejection> {
-    if body.len() > REQUEST_BODY_MAX_BYTES {
-        return Err(Rejection::new(
+    let mut all = read_requests(body, envelope)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(request), true) => Ok(request),
+        _ => Err(wrong("/targets", "found several requests; wanted one, as target")),
+    }
+}
+
+/// Reads a message's body, bare or as a CloudEvent: one request, or those of a bulk. Deterministic: the same bytes give the
+/// same answer for ever.
+pub fn read_requests(body: &[u8], envelope: &Envelope) -> Result<Vec<Request>, Rejection> {
+    let too_large = |wanted: usize| {
+        let found = body.len();
+        Rejection::new(
             RejectionReason::TooLarge,
             "",
-            format!(
-                "found {} bytes; wanted at most {REQUEST_BODY_MAX_BYTES}",
-                body.len()
-            ),
-        ));
+            format!("found {found} bytes; wanted at most {wanted}"),
+        )
+    };
+    if body.len() > BULK_BODY_MAX_BYTES {
+        return Err(too_large(BULK_BODY_MAX_BYTES));
     }
     let Strict { value, fault } = strict_json::read(body).map_err(|what| {
+        if body.len() > REQUEST_BODY_MAX_BYTES {
+            return too_large(REQUEST_BODY_MAX_BYTES);
+        }
         Rejection::new(
             RejectionReason::NotJson,
             "",
@@ -50,9 +65,12 @@ pub fn read_request(body: &[u8], envelope: &Envelope) -> Result<Request, Rejecti
         (Fields::new("", outer), fault)
     };
 
+    if body.len() > REQUEST_BODY_MAX_BYTES && !fields.is_bulk() {
+        return Err(too_large(REQUEST_BODY_MAX_BYTES));
+    }
     match fault {
         Some(fault) => Err(wrong(fault.pointer, fault.detail)),
-        None => fields.request(&envelope),
+        None => fields.requests(&envelope),
     }
     .map_err(|rejection| Address::seen_in(Some(fields.all()), &envelope).onto(rejection))
 }
@@ -62,6 +80,7 @@ struct Address {
     tenant: Option<String>,
     target_type: Option<String>,
     key: Option<String>,
+    batch: Option<String>,
 }
 
 impl Address {
@@ -78,6 +97,7 @@ impl Address {
             target_type: text(get("target").and_then(|target| target.get("type")))
                 .filter(|name| TargetType::parse(name.as_str()).is_ok()),
             key: key.filter(|name| Key::parse(name.as_str()).is_ok()),
+            batch: text(get("batch")).filter(|name| Key::parse(name.as_str()).is_ok()),
         }
     }
 
@@ -86,6 +106,7 @@ impl Address {
             tenant: self.tenant,
             target_type: self.target_type,
             key: self.key,
+            batch: self.batch,
             ..rejection
         }
     }

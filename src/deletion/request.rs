@@ -54,6 +54,8 @@ pub struct Request {
     /// `key`, else the AMQP `message_id`.
     pub key: Option<Key>,
     pub batch: Option<String>,
+    /// How many requests its batch has, if it says so.
+    pub batch_size: Option<u32>,
     pub requested_by: Option<String>,
     pub reason: Option<String>,
     pub not_before: Option<OffsetDateTime>,
@@ -127,6 +129,7 @@ impl Request {
             self.target.id.as_str(),
             self.target.tenant.as_str(),
             self.batch,
+            self.batch_size,
             self.requested_by,
             self.reason,
             self.not_before
@@ -272,6 +275,9 @@ pub struct Rejection {
     pub tenant: Option<String>,
     pub target_type: Option<String>,
     pub key: Option<String>,
+    /// Of which batch it was, and how large that said to be.
+    pub batch: Option<String>,
+    pub batch_size: Option<u32>,
 }
 
 impl Rejection {
@@ -283,6 +289,8 @@ impl Rejection {
             tenant: None,
             target_type: None,
             key: None,
+            batch: None,
+            batch_size: None,
         }
     }
 
@@ -292,6 +300,8 @@ impl Rejection {
             tenant: Some(request.target.tenant.as_str().to_owned()),
             target_type: Some(request.target.kind.as_str().to_owned()),
             key: request.key.as_ref().map(|key| key.as_str().to_owned()),
+            batch: request.batch.clone(),
+            batch_size: request.batch_size,
             ..Rejection::new(reason, field, detail)
         }
     }

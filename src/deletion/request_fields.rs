@@ -24,16 +24,21 @@ pub const REQUESTED_BY_MAX_CHARS: usize = 255;
 /// It travels as an AMQP header and is part of an index.
 pub const BATCH_MAX_CHARS: usize = 255;
 
+/// A batch is told as one; what is larger is told as several.
+pub(super) const BATCH_SIZE_MAX: u32 = 1_000_000;
+
 /// The version of this contract; `version` may be left out.
 pub const REQUEST_VERSION: u64 = 1;
 
-pub(super) const FIELDS: [&str; 12] = [
+pub(super) const FIELDS: [&str; 14] = [
     "version",
     "action",
     "target",
+    "targets",
     "tenant",
     "key",
     "batch",
+    "batch_size",
     "requested_by",
     "reason",
     "not_before",
@@ -67,18 +72,36 @@ impl Fields {
         &self.fields
     }
 
-    pub(super) fn request(&mut self, envelope: &Envelope) -> Result<Request, Rejection> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.fields.remove(name)
+    }
+
+    /// The one request, or those of a bulk.
+    pub(super) fn requests(&mut self, envelope: &Envelope) -> Result<Vec<Request>, Rejection> {
         // The version comes first: of another version's fields nothing is known.
         self.check_version()?;
         only_known(self.at, &self.fields, &FIELDS)?;
+        if self.is_bulk() {
+            return self.bulk(envelope);
+        }
+        let at = self.pointer("target");
+        let target = match self.fields.get("target") {
+            Some(Value::Object(target)) => self.target_in(&at, target)?,
+            other => return Err(mismatch(at, other, "an object with type and id")),
+        };
+        Ok(vec![self.about(target, envelope)?])
+    }
+
+    /// All that a request says beside its target.
+    pub(super) fn about(&mut self, target: Target, envelope: &Envelope) -> Result<Request, Rejection> {
         let action = self.action()?;
-        let target = self.target()?;
         let key = self.key(envelope)?;
         Ok(Request {
             action,
             target,
             key,
             batch: self.line("batch", BATCH_MAX_CHARS)?,
+            batch_size: self.batch_size()?,
             requested_by: self.line("requested_by", REQUESTED_BY_MAX_CHARS)?,
             reason: self.text("reason", REASON_MAX_CHARS)?,
             not_before: self.time("not_before")?,
@@ -89,7 +112,7 @@ impl Fields {
         })
     }
 
-    fn pointer(&self, name: &str) -> String {
+    pub(super) fn pointer(&self, name: &str) -> String {
         pointer_to(self.at, name)
     }
 
@@ -126,16 +149,24 @@ impl Fields {
         }
     }
 
-    fn target(&self) -> Result<Target, Rejection> {
-        let at = self.pointer("target");
-        let Some(Value::Object(target)) = self.fields.get("target") else {
-            return Err(mismatch(
-                at,
-                self.fields.get("target"),
-                "an object with type and id",
-            ));
-        };
-        only_known(&at, target, &TARGET_FIELDS)?;
+    fn batch_size(&self) -> Result<Option<u32>, Rejection> {
+        let at = self.pointer("batch_size");
+        let wanted = format!("a whole number from 1 to {BATCH_SIZE_MAX}");
+        match self.fields.get("batch_size") {
+            None => Ok(None),
+            Some(Value::Number(number)) => {
+                let size = number.as_u64().and_then(|size| u32::try_from(size).ok());
+                match size.filter(|size| (1..=BATCH_SIZE_MAX).contains(size)) {
+                    Some(size) => Ok(Some(size)),
+                    None => Err(wrong(at, format!("found another number; wanted {wanted}"))),
+                }
+            }
+            other => Err(mismatch(at, other, &wanted)),
+        }
+    }
+
+    pub(super) fn target_in(&self, at: &str, target: &Map<String, Value>) -> Result<Target, Rejection> {
+        only_known(at, target, &TARGET_FIELDS)?;
         let name = |from: &Map<String, Value>, at: &str, name: &str| match from.get(name) {
             Some(Value::String(text)) => Ok(text.clone()),
             other => Err(mismatch(pointer_to(at, name), other, "a string")),
@@ -144,15 +175,15 @@ impl Fields {
             let pointer = pointer_to(at, name);
             move |bad: BadName| wrong(pointer, format!("found {bad}"))
         };
-        let kind = TargetType::parse(name(target, &at, "type")?).map_err(|bad| {
+        let kind = TargetType::parse(name(target, at, "type")?).map_err(|bad| {
             // The word itself stays out: what was put into a type by mistake may be anything.
             let wanted = bad.wanted;
             wrong(
-                pointer_to(&at, "type"),
+                pointer_to(at, "type"),
                 format!("found a string in another form; wanted {wanted}"),
             )
         })?;
-        let id = TargetId::parse(name(target, &at, "id")?).map_err(bad(&at, "id"))?;
+        let id = TargetId::parse(name(target, at, "id")?).map_err(bad(at, "id"))?;
         let tenant = Tenant::parse(name(&self.fields, self.at, "tenant")?).map_err(bad(self.at, "tenant"))?;
         Ok(Target { tenant, kind, id })
     }

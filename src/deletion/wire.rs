@@ -21,7 +21,12 @@ use super::{Action, EventKind, Request};
 /// It may be sent as many times as it takes: with a key (or, failing that, an AMQP `message_id`) all of its copies
 /// are one request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
-#[schemars(title = "Request", deny_unknown_fields)]
+#[schemars(
+    title = "Request",
+    deny_unknown_fields,
+    extend("oneOf" = [{"required": ["target"], "properties": {"target": {"type": "object"}, "targets": {"type": "null"}}},
+                      {"required": ["targets"], "properties": {"targets": {"type": "array"}, "target": {"type": "null"}}}])
+)]
 pub struct RequestBody {
     /// The version of this contract. Left out, it is 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,7 +35,13 @@ pub struct RequestBody {
     /// What is asked for. Left out, it is `delete`. `purge` is kept for Sexton itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
-    pub target: RequestTarget,
+    /// What is to go. A request has this or `targets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<RequestTarget>,
+    /// Many at once: a bulk, whose requests are one batch. Its key (or `message_id`) is needed; that of each is made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 10_000))]
+    pub targets: Option<Vec<RequestTarget>>,
     /// To whom the target belongs: 1 to 128 bytes without control characters.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     pub tenant: String,
@@ -43,6 +54,10 @@ pub struct RequestBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     pub batch: Option<String>,
+    /// How many requests the batch has; it is over when so many have their outcomes. A bulk has at least its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub batch_size: Option<u32>,
     /// Who asked, for the audit. Never shown in events, logs or metrics.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
@@ -170,13 +185,15 @@ pub struct EventBody<'e> {
 #[schemars(title = "What happened")]
 pub struct EventData<'e> {
     pub event: EventKind,
-    #[schemars(with = "String", extend("format" = "uuid"))]
+    /// Absent of `batch.completed`, which is about many.
+    #[serde(skip_serializing_if = "Uuid::is_nil")]
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     pub request_id: Uuid,
     /// Absent if the request never became a deletion.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", extend("format" = "uuid"))]
     pub deletion_id: Option<Uuid>,
-    /// Rises within one deletion. Events may arrive in another order.
+    /// Rises within one deletion, or one batch. Events may arrive in another order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,6 +237,11 @@ pub struct EventDetail {
     /// Of `soft_deleted`: until when it can be restored.
     #[schemars(extend("format" = "date-time"))]
     pub restorable_until: Option<String>,
+    /// Of `batch.completed`: its requests, and of those that were promised the ones that never came.
+    pub size: Option<u32>,
+    pub missing: Option<u32>,
+    /// Of `batch.completed`: how many requests ended how: `deleted`, `already_gone`, `absent`, `rejected`, and so on.
+    pub counts: Option<BTreeMap<String, u32>>,
     /// Of `reappeared`: how often by now.
     pub times: Option<u32>,
     /// Of `reappeared`: the key of the request that removes it again; none if Sexton has given up.
@@ -259,13 +281,15 @@ impl RequestBody {
         RequestBody {
             version: None,
             action: Some(request.action),
-            target: RequestTarget {
+            target: Some(RequestTarget {
                 kind: request.target.kind.as_str().to_owned(),
                 id: request.target.id.as_str().to_owned(),
-            },
+            }),
+            targets: None,
             tenant: request.target.tenant.as_str().to_owned(),
             key: request.key.as_ref().map(|key| key.as_str().to_owned()),
             batch: request.batch.clone(),
+            batch_size: request.batch_size,
             requested_by: request.requested_by.clone(),
             reason: request.reason.clone(),
             not_before: time(request.not_before),

@@ -18,6 +18,9 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 /// How long an admission waits for room in flight. A batch of 500 that never finds any still makes 5,000 a second.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
 
+/// Of what may be in flight, this part is kept free of batches at admission.
+const ROOM_FOR_SINGLE: usize = 2;
+
 pub(super) struct Crew {
     worker: Worker,
     span: Duration,
@@ -61,14 +64,22 @@ impl Crew {
     ) -> Result<Vec<Admission>, NotAdmitted> {
         // A saturated engine makes room in a moment: then the lane keeps what it admits, which spares each of them a claim
         // (a commit shared, and a version of its row that touches three indexes). A stuck one holds up nobody for long.
-        let wanted = candidates.len().min(shared.settings.in_flight_max);
+        let single = candidates
+            .iter()
+            .filter(|candidate| candidate.request.batch.is_none());
+        let wanted = single.count().min(shared.settings.in_flight_max);
         if let Ok(wanted @ 1..) = u32::try_from(wanted) {
             let _room = tokio::time::timeout(ROOM_WAIT_MAX, shared.permits.acquire_many(wanted)).await;
         }
         // What there is room for is kept and begun at once; the rest waits in the tables for whoever has room.
+        let free = shared.permits.available_permits();
         for (place, candidate) in candidates.iter_mut().enumerate() {
-            candidate.keep =
-                place < shared.permits.available_permits() && shared.parts.book.can_run(candidate.plan);
+            // Batches leave room for others, who come one by one.
+            let reserved = match candidate.request.batch {
+                Some(_) => shared.settings.in_flight_max / ROOM_FOR_SINGLE,
+                None => 0,
+            };
+            candidate.keep = place + reserved < free && shared.parts.book.can_run(candidate.plan);
         }
         let mailbox = &self.mailboxes[turn % self.mailboxes.len()];
         let (answer, told) = oneshot::channel();

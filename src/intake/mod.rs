@@ -143,6 +143,32 @@ impl Intake {
         for (delivery, rejection) in oversized {
             rejections.push(self.pass_on_oversized(delivery, rejection).await?);
         }
+        // One alone goes before those of a bulk, and a bulk is admitted in parts.
+        let (alone, of_bulks): (Vec<Received>, Vec<Received>) =
+            received.into_iter().partition(Received::is_alone);
+        self.admit(alone, now, &mut rejections).await?;
+        let mut of_bulks = of_bulks.into_iter().peekable();
+        while of_bulks.peek().is_some() {
+            let part = of_bulks.by_ref().take(self.settings.batch_max).collect();
+            self.admit(part, now, &mut rejections).await?;
+        }
+        for part in rejections.chunks(self.settings.batch_max) {
+            self.store.reject(now, part).await?;
+            self.outbox_wake.poke();
+            for rejected in part {
+                self.instruments.request_rejected(rejected.rejection.reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction; what is turned away joins the rejections.
+    async fn admit(
+        &mut self,
+        received: Vec<Received>,
+        now: OffsetDateTime,
+        rejections: &mut Vec<TurnedAway>,
+    ) -> Result<(), Undecided> {
         let mut ready = Vec::with_capacity(received.len());
         let mut candidates = Vec::with_capacity(received.len());
         for received in received {
@@ -169,13 +195,6 @@ impl Intake {
                 if let Some(rejection) = self.count(fate, &received).await? {
                     rejections.push(received.turned_away(rejection));
                 }
-            }
-        }
-        if !rejections.is_empty() {
-            self.store.reject(now, &rejections).await?;
-            self.outbox_wake.poke();
-            for rejected in &rejections {
-                self.instruments.request_rejected(rejected.rejection.reason);
             }
         }
         Ok(())

@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use crate::broker::{Delivery, Value};
+use crate::deletion::wire::RequestBody;
 use crate::deletion::{
-    Envelope, Rejection, RejectionReason, Request, TraceContext, TurnedAway, read_request,
+    Envelope, Rejection, RejectionReason, Request, TraceContext, TurnedAway, read_requests,
 };
 
 pub(super) struct Read {
@@ -17,7 +18,7 @@ pub(super) struct Read {
 /// A well-formed request and the body that it came in, in case the rules or the tables turn it away.
 pub(super) struct Received {
     pub request: Request,
-    body: Bytes,
+    body: Option<Bytes>,
     content_type: Option<String>,
 }
 
@@ -28,12 +29,16 @@ pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
         oversized: vec![],
     };
     for delivery in deliveries {
-        match read_request(&delivery.body, &envelope(&delivery)) {
-            Ok(request) => read.received.push(Received {
-                request,
-                body: delivery.body,
-                content_type: delivery.content_type,
-            }),
+        match read_requests(&delivery.body, &envelope(&delivery)) {
+            Ok(requests) => {
+                let alone = requests.len() == 1;
+                read.received.extend(requests.into_iter().map(|request| Received {
+                    request,
+                    // One of a bulk is kept, if it must be, as the request that it would be alone.
+                    body: alone.then(|| delivery.body.clone()),
+                    content_type: delivery.content_type.clone(),
+                }));
+            }
             Err(rejection) if rejection.reason == RejectionReason::TooLarge => {
                 read.oversized.push((delivery, rejection));
             }
@@ -44,14 +49,25 @@ pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
 }
 
 impl Received {
+    /// Not one of a bulk.
+    pub(super) fn is_alone(&self) -> bool {
+        self.body.is_some()
+    }
+
     pub(super) fn turned_away(&self, rejection: Rejection) -> TurnedAway {
         TurnedAway {
             rejection,
             message_id: self.request.envelope.message_id.clone(),
             correlation_id: self.request.envelope.correlation_id.clone(),
             traceparent: self.request.envelope.trace.traceparent.clone(),
-            content_type: self.content_type.clone(),
-            body: Some(self.body.to_vec()),
+            content_type: match self.body {
+                Some(_) => self.content_type.clone(),
+                None => Some("application/json".to_owned()),
+            },
+            body: Some(match &self.body {
+                Some(body) => body.to_vec(),
+                None => RequestBody::of(&self.request).to_bytes(),
+            }),
         }
     }
 }

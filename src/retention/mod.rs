@@ -15,6 +15,7 @@ use crate::stopper::Stopper;
 use crate::store::{Store, StoreError, Term, Wake};
 use crate::telemetry::Instruments;
 
+mod batches;
 mod settings;
 mod watching;
 pub use settings::Settings;
@@ -88,12 +89,13 @@ impl Retention {
         let Some(term) = self.store.lead(ROLE, holder, TERM).await? else {
             return Ok(false);
         };
+        let batches = self.batches().await?;
         if self.store.outbox_depth().await? >= OUTBOX_MAX_ROWS {
-            return Ok(false);
+            return Ok(batches);
         }
         let purges = self.purges(&term, tally).await?;
         let watches = self.watches(&term, tally, plans).await?;
-        Ok(purges || watches)
+        Ok(purges || watches || batches)
     }
 
     async fn purges(&self, term: &Term, tally: &Tally) -> Result<bool, StoreError> {

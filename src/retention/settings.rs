@@ -12,6 +12,12 @@ pub struct Settings {
     pub every: Duration,
     /// Windows, and watches, of one transaction. Small enough that a night on which a million windows end starves nobody.
     pub page_max: u16,
+    /// A batch that does not say how large it is, is over when nothing was told of it for so long.
+    #[serde(with = "humantime_serde")]
+    pub batch_quiet: Duration,
+    /// One that does, and of which requests are missing, is said to be over after so long all the same.
+    #[serde(with = "humantime_serde")]
+    pub batch_patience: Duration,
 }
 
 impl Default for Settings {
@@ -19,6 +25,8 @@ impl Default for Settings {
         Settings {
             every: Duration::from_secs(1),
             page_max: 500,
+            batch_quiet: Duration::from_secs(60),
+            batch_patience: Duration::from_secs(86_400),
         }
     }
 }
@@ -36,6 +44,14 @@ impl Settings {
                 "retention.page_max: found {}; wanted 1 to 5000",
                 self.page_max
             ));
+        }
+        for (name, span) in [
+            ("batch_quiet", self.batch_quiet),
+            ("batch_patience", self.batch_patience),
+        ] {
+            if span < Duration::from_millis(100) || span > Duration::from_secs(30 * 86_400) {
+                return Err(format!("retention.{name}: found {span:?}; wanted 100ms to 30d"));
+            }
         }
         Ok(())
     }

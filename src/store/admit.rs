@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::journal::FIRST_EPOCH;
 use super::slots::Slots;
 use super::windows::Window;
-use super::{LaneWriter, Opened, Store, StoreError, keys};
+use super::{LaneWriter, Opened, StoreError, batches, keys};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
 use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
@@ -236,14 +236,16 @@ impl<'a> Written<'a> {
             .await
             .map_err(StoreError::doing("folding requests into open deletions"))?;
         }
+        batches::told(tx, &self.requests).await?;
         if !self.successors.is_empty() {
             sqlx::query(
                 "/* admit_follow */ insert into sexton.successors
-                     (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action)
-                 select i.blocking, i.deletion_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at, i.action::\"char\"
+                     (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action, batched)
+                 select i.blocking, i.deletion_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at, i.action::\"char\",
+                        i.batched
                  from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::integer[], $5::uuid[],
-                             $6::timestamptz[], $7::timestamptz[], $8::text[])
-                     as i (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action)",
+                             $6::timestamptz[], $7::timestamptz[], $8::text[], $9::boolean[])
+                     as i (blocking, deletion_id, request_id, plan, fold, deadline, due_at, action, batched)",
             )
             .bind(
                 self.successors
@@ -286,6 +288,12 @@ impl<'a> Written<'a> {
                 self.successors
                     .iter()
                     .map(|(_, c)| c.request.action.letter())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                self.successors
+                    .iter()
+                    .map(|(_, c)| c.request.batch.is_some())
                     .collect::<Vec<_>>(),
             )
             .execute(&mut *tx)
@@ -377,17 +385,4 @@ async fn insert_requests(
         .map_err(StoreError::doing("announcing what was accepted"))?;
     }
     Ok(())
-}
-
-impl Store {
-    /// The deletion that answers an earlier request.
-    pub async fn deletion_of(&self, request: RequestId) -> Result<Option<DeletionId>, StoreError> {
-        let id: Option<Uuid> =
-            sqlx::query_scalar("/* deletion_of */ select deletion_id from sexton.requests where id = $1")
-                .bind(request.0)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(StoreError::doing("looking up an earlier request"))?;
-        Ok(id.map(DeletionId))
-    }
 }

@@ -266,8 +266,11 @@ impl Store {
     pub async fn next_due(&self, plans: &[i32]) -> Result<Option<OffsetDateTime>, StoreError> {
         sqlx::query_scalar(
             "/* next_due */ select min(d.due_at) from unnest($1::integer[]) p cross join lateral (
-                 select due_at from sexton.open_deletions
-                 where plan = p and lane is null and due_at < '9999-01-01' order by due_at limit 1) d",
+                 (select due_at from sexton.open_deletions
+                  where plan = p and lane is null and not batched and due_at < '9999-01-01' order by due_at limit 1)
+                 union all
+                 (select due_at from sexton.open_deletions
+                  where plan = p and lane is null and batched and due_at < '9999-01-01' order by due_at limit 1)) d",
         )
         .bind(plans)
         .fetch_one(&self.pool)

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Admission, Candidate, StoreError};
-use crate::deletion::{Action, Rejection, RejectionReason, RequestId};
+use super::{Admission, Candidate, Store, StoreError};
+use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, RequestId};
 
 /// Longer than any transaction of ours can last (its statements are cut off below the lease).
 const MIDNIGHT_OVERLAP_S: i32 = 120;
@@ -58,7 +58,7 @@ pub(super) async fn remember(
         let first = firsts[&digest];
         fates[at] = match known.get(&digest) {
             Some(known) if known.content == content => {
-                let deletion = known.deletion.map(crate::deletion::DeletionId);
+                let deletion = known.deletion.map(DeletionId);
                 Some(Admission::Copy {
                     signal: deletion.filter(|_| candidate.request.action == Action::Cancel),
                 })
@@ -186,4 +186,17 @@ fn conflict(candidate: &Candidate) -> Admission {
         "/key",
         detail,
     )))
+}
+
+impl Store {
+    /// The deletion that answers an earlier request.
+    pub async fn deletion_of(&self, request: RequestId) -> Result<Option<DeletionId>, StoreError> {
+        let id: Option<Uuid> =
+            sqlx::query_scalar("/* deletion_of */ select deletion_id from sexton.requests where id = $1")
+                .bind(request.0)
+                .fetch_optional(&self.pool)
+                .await
+                .map_err(StoreError::doing("looking up an earlier request"))?;
+        Ok(id.map(DeletionId))
+    }
 }

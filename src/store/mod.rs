@@ -4,6 +4,7 @@
 //! [`claim`]), what people say ([`signals`]), what goes out ([`outbox`]).
 
 mod admit;
+mod batches;
 mod keys;
 mod reject;
 mod slots;

@@ -85,8 +85,8 @@ impl Store {
                  from page where o.id = page.id returning o.*
              )
              select t.id, t.destination, t.kind, t.at, t.request_id, t.rejection_id, t.deletion_id, t.seq, t.detail,
-                    coalesce(r.tenant, x.tenant) as tenant, coalesce(r.target_type, x.target_type) as target_type,
-                    r.target_id, r.action, coalesce(r.key, x.key) as key, r.batch,
+                    coalesce(r.tenant, x.tenant, t.tenant) as tenant, coalesce(r.target_type, x.target_type) as target_type,
+                    r.target_id, r.action, coalesce(r.key, x.key) as key, coalesce(r.batch, x.batch, t.batch) as batch,
                     coalesce(r.message_id, x.message_id) as message_id,
                     coalesce(r.correlation_id, x.correlation_id) as correlation_id,
                     coalesce(r.traceparent, x.traceparent) as traceparent, r.tracestate, p.hash as plan,

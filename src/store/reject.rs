@@ -14,10 +14,19 @@ impl Store {
         sqlx::query(
             "/* reject */ with kept as (
                  insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,
-                                                correlation_id, content_type, traceparent, body, received_at)
+                                                correlation_id, content_type, traceparent, body, batch, received_at)
                  select i.*, $13 from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[]) i
-                 returning id, body is not null as whole
+                     $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[], $14::text[]) i
+                 returning id, body is not null as whole, tenant, batch, key
+             ), told as (
+                 insert into sexton.batch_deltas (tenant, batch, word, n, size)
+                 select k.tenant, k.batch, 'rejected', count(*), max(s.size)
+                 from kept k join unnest($1::uuid[], $15::integer[]) s (id, size) on s.id = k.id
+                 where k.tenant is not null and k.batch is not null
+                   -- After a crash before its acknowledgement it comes again, and is the same one.
+                   and not exists (select from sexton.rejections x
+                                   where x.tenant = k.tenant and x.key = k.key and x.batch = k.batch)
+                 group by 1, 2 order by 1, 2
              )
              insert into sexton.outbox (id, destination, kind, rejection_id, at, taken_until)
              select gen_random_uuid(), d.destination, 'rejected', kept.id, $13, now()
@@ -36,6 +45,8 @@ impl Store {
         .bind(text(&|r| r.traceparent.clone()))
         .bind(all.iter().map(|r| r.body.as_deref()).collect::<Vec<_>>())
         .bind(now)
+        .bind(text(&|r| r.rejection.batch.as_deref().map(without_nul)))
+        .bind(all.iter().map(|r| r.rejection.batch_size.and_then(|size| i32::try_from(size).ok())).collect::<Vec<_>>())
         .execute(&self.pool)
         .await
         .map_err(StoreError::doing("storing rejections"))?;

@@ -128,14 +128,15 @@ async fn insert(
     let rows: Vec<(Uuid, i64, bool)> = sqlx::query_as(
         "/* admit_slots */ insert into sexton.open_deletions
              (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
-              action, window_of)
+              action, window_of, batched)
          select i.id, i.tenant, i.target_type, i.target_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at,
                 case when i.kept then $11 end, case when i.kept then 1 end, $12,
-                i.action::\"char\", i.window_of
+                i.action::\"char\", i.window_of, i.batched
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::integer[], $7::uuid[],
-                     $8::timestamptz[], $9::timestamptz[], $10::boolean[], $13::text[], $14::uuid[])
+                     $8::timestamptz[], $9::timestamptz[], $10::boolean[], $13::text[], $14::uuid[],
+                     $15::boolean[])
              with ordinality
-             as i (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, kept, action, window_of, place)
+             as i (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, kept, action, window_of, batched, place)
          order by i.place
          on conflict (tenant, target_type, target_id) do nothing
          returning id, generation, lane is not null",
@@ -154,6 +155,7 @@ async fn insert(
     .bind(now)
     .bind(text(&|c| c.request.action.letter().to_owned()))
     .bind(open.clone().map(|c| windows.of(c).map(|window| window.id().0)).collect::<Vec<_>>())
+    .bind(open.clone().map(|c| c.request.batch.is_some()).collect::<Vec<_>>())
     .fetch_all(&mut *tx)
     .await
     .map_err(StoreError::doing("taking slots"))?;

@@ -17,6 +17,7 @@ mod world;
 
 mod admission;
 mod asyncapi;
+mod batches;
 mod breakers;
 mod broker;
 mod calls;

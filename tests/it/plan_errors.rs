@@ -90,14 +90,14 @@ sqll = "delete""#),
             &[
                 r#"p.toml:3: step 1: name is missing; wanted a short name, like "revoke-key""#,
                 "p.toml:3: step 1: says nothing to do; wanted one of: sql, call, archive, chunks, nothing",
-                r#"p.toml:4: step 1: unknown key "sqll"; wanted one of: name, on, sql, none, call, archive, chunks, nothing, when, read, undo, pivot, verify, timeout, retry, if_failed"#,
+                r#"p.toml:4: step 1: unknown key "sqll"; wanted one of: name, on, sql, none, guard, call, archive, chunks, nothing, when, read, undo, pivot, verify, timeout, retry, if_failed"#,
             ],
         ),
         (
             step(r#"sqll = "delete from t where id = :id""#),
             &[
                 r#"p.toml:4: step "x": says nothing to do; wanted one of: sql, call, archive, chunks, nothing"#,
-                r#"p.toml:5: step "x": unknown key "sqll"; wanted one of: name, on, sql, none, call, archive, chunks, nothing, when, read, undo, pivot, verify, timeout, retry, if_failed"#,
+                r#"p.toml:5: step "x": unknown key "sqll"; wanted one of: name, on, sql, none, guard, call, archive, chunks, nothing, when, read, undo, pivot, verify, timeout, retry, if_failed"#,
             ],
         ),
         (

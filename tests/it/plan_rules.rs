@@ -337,7 +337,7 @@ otherwise = "it is in use"
 "#;
     let errors = |from: &str, to: &str| {
         let text = GUARDED.replace(from, to);
-        sexton::plan::parse_plan(&text, "p.toml").map_or_else(|errors| errors.to_string(), |_| String::new())
+        parse_plan(&text, "p.toml").map_or_else(|errors| errors.to_string(), |_| String::new())
     };
     assert_eq!(errors("", ""), "");
     for lock in ["for share", "for no key update", "for update of t nowait"] {
