@@ -248,7 +248,8 @@ create function sexton.claim(
     p_epoch integer,
     p_plans integer[],
     p_since timestamptz,
-    p_limit integer
+    p_limit integer,
+    p_batched integer            -- of which so many may be of batches
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
     generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
@@ -277,25 +278,28 @@ begin
             select o.id, o.due_at from sexton.open_deletions o
             where o.plan = p and o.lane is null and o.batched and o.due_at <= now() and o.due_at >= p_since
             order by o.due_at
-            limit p_limit
+            limit p_batched
             for update skip locked
         ) r
-    ), single as materialized (
+    ), share as materialized (
         -- A quarter is for batches, if there are any: theirs are many, and they shall end one day too.
+        select p_limit - least(p_limit / 4, count(*)) as single, least(count(*), p_batched) as batched from batched
+    ), single as materialized (
         select r.id, row_number() over (order by r.due_at) as place
         from unnest(p_plans) p
         cross join lateral (
             select o.id, o.due_at from sexton.open_deletions o
             where o.plan = p and o.lane is null and not o.batched and o.due_at <= now() and o.due_at >= p_since
             order by o.due_at
-            limit p_limit - least(p_limit / 4, (select count(*) from batched))
+            limit (select share.single from share)
             for update skip locked
         ) r
     ), ready as materialized (
-        (select s.id from single s order by s.place limit p_limit - least(p_limit / 4, (select count(*) from batched)))
+        select s.id from single s, share where s.place <= share.single
         union all
-        select b.id from batched b where b.place <= p_limit - (select least(count(*), p_limit - least(p_limit / 4,
-            (select count(*) from batched))) from single)
+        select b.id from batched b, share
+        where b.place <= least(share.batched,
+                               p_limit - least(share.single, (select count(*) from single)))
     ), taken as (
         update sexton.open_deletions d
         set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1

@@ -112,21 +112,15 @@ mod tests {
     #[test]
     fn a_bulk_is_as_many_requests_of_one_batch() {
         let all = read(&of(3)).expect("a bulk");
-        let told: Vec<(&str, Option<&str>, Option<&str>, Option<u32>)> = all
-            .iter()
-            .map(|one| {
-                let key = one.key.as_ref().map(Key::as_str);
-                (one.target.id.as_str(), key, one.batch.as_deref(), one.batch_size)
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("0", Some("k#0"), Some("k"), Some(3)),
-                ("1", Some("k#1"), Some("k"), Some(3)),
-                ("2", Some("k#2"), Some("k"), Some(3))
-            ]
-        );
+        for (nth, one) in all.iter().enumerate() {
+            let key = one.key.as_ref().map(|key| key.as_str().to_owned());
+            assert_eq!(
+                (one.target.id.as_str(), key),
+                (nth.to_string().as_str(), Some(format!("k#{nth}")))
+            );
+            assert_eq!((one.batch.as_deref(), one.batch_size), (Some("k"), Some(3)));
+        }
+        assert_eq!(all.len(), 3);
         assert!(all.iter().all(|one| one.params["p"] == 1));
         let mut part = of(2);
         part["batch"] = json!("night");

@@ -24,8 +24,9 @@ pub(super) struct Claims {
     pub at: Instant,
     since: Option<OffsetDateTime>,
     all_at: Instant,
-    /// The last claim came back full.
+    /// The last claim came back full; and whether it did with what batches may have.
     pub more: bool,
+    more_batched: bool,
 }
 
 impl Claims {
@@ -36,6 +37,7 @@ impl Claims {
             since: None,
             all_at: now,
             more: false,
+            more_batched: false,
         }
     }
 }
@@ -45,7 +47,9 @@ impl Lane {
         let free = self.shared.permits.available_permits();
         let worth = free >= CLAIM_MIN || (free > 0 && self.held.is_empty());
         let now = Instant::now();
-        if !worth || (now < self.claims.at && !self.claims.more) {
+        let room = self.shared.batched.room();
+        let more = self.claims.more || (self.claims.more_batched && room >= self.shared.batched.worth());
+        if !worth || (now < self.claims.at && !more) {
             if now >= self.claims.at {
                 self.claims.at = now + self.shared.settings.poll;
             }
@@ -65,9 +69,15 @@ impl Lane {
         let since = self.claims.since.filter(|_| !all);
         let asked_at = clock::now();
         let plans = self.shared.parts.book.runnable();
-        let rows = i32::try_from(limit).unwrap_or(i32::MAX);
+        let rows = |rows: usize| i32::try_from(rows).unwrap_or(i32::MAX);
+        let batched = room.min(limit);
         let began = std::time::Instant::now();
-        let claimed = match self.writer().await?.claim(&plans, since, rows).await {
+        let claimed = match self
+            .writer()
+            .await?
+            .claim(&plans, since, rows(limit), rows(batched))
+            .await
+        {
             Ok(claimed) => {
                 self.timed("claim", began);
                 claimed
@@ -77,7 +87,12 @@ impl Lane {
             Err(error) => return self.trouble(&error).await,
         };
         self.claims.more = claimed.len() == limit;
-        if !self.claims.more {
+        let of_batches = claimed
+            .iter()
+            .filter(|claimed| claimed.opened.batch.is_some())
+            .count();
+        self.claims.more_batched = of_batches >= batched && (batched > 0 || self.claims.more_batched);
+        if !self.claims.more && !self.claims.more_batched {
             self.claims.since = Some(asked_at - CLAIM_OVERLAP);
             if all {
                 self.claims.all_at = now + CLAIM_ALL_EVERY;

@@ -18,9 +18,6 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 /// How long an admission waits for room in flight. A batch of 500 that never finds any still makes 5,000 a second.
 const ROOM_WAIT_MAX: Duration = Duration::from_millis(100);
 
-/// Of what may be in flight, this part is kept free of batches at admission.
-const ROOM_FOR_SINGLE: usize = 2;
-
 pub(super) struct Crew {
     worker: Worker,
     span: Duration,
@@ -73,13 +70,16 @@ impl Crew {
         }
         // What there is room for is kept and begun at once; the rest waits in the tables for whoever has room.
         let free = shared.permits.available_permits();
+        let mut batched = shared.batched.room();
         for (place, candidate) in candidates.iter_mut().enumerate() {
-            // Batches leave room for others, who come one by one.
-            let reserved = match candidate.request.batch {
-                Some(_) => shared.settings.in_flight_max / ROOM_FOR_SINGLE,
-                None => 0,
+            let has_room = match candidate.request.batch {
+                Some(_) => {
+                    batched = batched.saturating_sub(1);
+                    batched > 0
+                }
+                None => true,
             };
-            candidate.keep = place + reserved < free && shared.parts.book.can_run(candidate.plan);
+            candidate.keep = has_room && place < free && shared.parts.book.can_run(candidate.plan);
         }
         let mailbox = &self.mailboxes[turn % self.mailboxes.len()];
         let (answer, told) = oneshot::channel();

@@ -285,10 +285,15 @@ impl Lane {
         let (id, tenure) = (claimed.opened.id, held.tenure);
         self.held.insert(id, held);
         self.shared.parts.instruments.in_flight_changed(1);
+        let batched = claimed
+            .opened
+            .batch
+            .is_some()
+            .then(|| self.shared.batched.enter());
         let drive = Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone());
         self.drives.spawn(async move {
             let panicked = AssertUnwindSafe(drive.run()).catch_unwind().await.is_err();
-            drop(permit);
+            drop((permit, batched));
             Parting { id, tenure, panicked }
         });
     }

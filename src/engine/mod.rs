@@ -16,6 +16,7 @@ mod lane_batch;
 mod lane_writer;
 mod limits;
 mod record;
+mod room;
 mod settings;
 mod together;
 mod watch;
@@ -35,6 +36,7 @@ use crate::store::{Admission, Candidate, Outgoing, Store, Wake};
 use crate::telemetry::Instruments;
 use crew::Crew;
 use limits::Limits;
+use room::Batched;
 use together::Together;
 
 /// What the engine is made of; it owns none of it alone.
@@ -62,6 +64,7 @@ pub(crate) struct Shared {
     together: Arc<Together>,
     /// One permit a deletion in flight.
     permits: Arc<Semaphore>,
+    batched: Batched,
     stopper: Stopper,
 }
 
@@ -77,12 +80,14 @@ impl Engine {
     pub fn new(parts: Parts, settings: Settings, lanes: u16, lease: Duration, stopper: Stopper) -> Self {
         let limits = Arc::new(Limits::new(&parts.systems, parts.instruments.clone()));
         let permits = Arc::new(Semaphore::new(settings.in_flight_max));
+        let batched = Batched::new(settings.in_flight_max);
         let shared = Shared {
             parts,
             settings: Arc::new(settings),
             limits,
             together: Arc::default(),
             permits,
+            batched,
             stopper,
         };
         Engine {

@@ -79,21 +79,24 @@ struct RequestRow {
 }
 
 impl LaneWriter {
-    /// At most `limit` deletions of these plans, longest due first.
+    /// At most `limit` deletions of these plans, longest due first; of batches at most `batched`, and those after the
+    /// others, but for a quarter.
     pub async fn claim(
         &mut self,
         plans: &[i32],
         since: Option<OffsetDateTime>,
         limit: i32,
+        batched: i32,
     ) -> Result<Vec<Claimed>, StoreError> {
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "/* claim */ select * from sexton.claim($1, $2, $3, coalesce($4, '-infinity'::timestamptz), $5)",
+            "/* claim */ select * from sexton.claim($1, $2, $3, coalesce($4, '-infinity'::timestamptz), $5, $6)",
         )
         .bind(self.lane)
         .bind(FIRST_EPOCH)
         .bind(plans)
         .bind(since)
         .bind(limit)
+        .bind(batched)
         .fetch_all(&mut self.connection)
         .await
         .map_err(StoreError::doing("claiming what is due"))?;

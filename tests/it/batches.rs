@@ -279,7 +279,7 @@ async fn invariant_11_ten_thousand_at_once_let_others_pass() {
     ));
     assert!(open > 0, "the batch was over before the others were");
     assert!(
-        median < whole / 10,
+        median < whole / 4,
         "an other waited {median:?} beside a batch of {whole:?}"
     );
     assert!(outbox < 5_000, "{outbox} rows in the outbox");

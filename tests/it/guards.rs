@@ -283,7 +283,7 @@ async fn invariant_03_a_lane_whose_epoch_was_raised_writes_releases_claims_and_a
     };
     let outcome = desk.writer.release(0, &[release]).await;
     assert_eq!(outcome.expect("an answer"), BatchOutcome::Lost);
-    let claimed = desk.writer.claim(&[desk.opened.plan], None, 10).await;
+    let claimed = desk.writer.claim(&[desk.opened.plan], None, 10, 10).await;
     assert!(matches!(claimed, Err(StoreError::Lost)), "{claimed:?}");
     let admitted = desk.writer.admit(clock::now(), false, &[]).await;
     assert!(matches!(admitted, Err(StoreError::Lost)), "{admitted:?}");
