@@ -294,7 +294,7 @@ async fn invariant_11_ten_thousand_at_once_let_others_pass() {
 }
 
 /// For whoever runs it with `--no-capture`.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
 }

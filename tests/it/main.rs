@@ -16,6 +16,7 @@ mod workers;
 mod world;
 
 mod admission;
+mod agno;
 mod asyncapi;
 mod batches;
 mod breakers;

@@ -20,6 +20,7 @@ fn systems() -> Systems {
         (SystemName("shop".into()), SystemKind::Postgres),
         (SystemName("powerdrill".into()), SystemKind::Postgres),
         (SystemName("pave".into()), SystemKind::Postgres),
+        (SystemName("agno-main".into()), SystemKind::Postgres),
         (SystemName("cloud".into()), SystemKind::Http),
         (SystemName("archive".into()), SystemKind::Archive),
     ])

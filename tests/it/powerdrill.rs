@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::PgPool;
 
+use crate::batches::note;
 use crate::heard::Event;
 use crate::house::{House, patience};
-use crate::workers::Outside;
 use crate::worlds::powerdrill::{Session, fill, from_seed};
 
 const TYPE: &str = "powerdrill.session";
@@ -111,19 +111,6 @@ async fn a_session_goes_with_its_history_and_another_users_is_not_found() {
     worker.stop().await;
 }
 
-/// In KiB, of a running process: the most it ever had.
-fn peak(worker: &Outside) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.pid())).expect("it runs");
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .expect("its peak");
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|kib| kib.parse().ok())
-        .expect("a number")
-}
-
 /// Waits until no more than so many are left, and says how many those are.
 async fn down_to(store: &PgPool, session: &Session, bound: i64) -> i64 {
     let mut every = tokio::time::interval(Duration::from_millis(5));
@@ -155,7 +142,7 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
         )
         .await;
     assert_eq!(told(&event), ("completed", Some("deleted")));
-    let idle = peak(&small);
+    let idle = small.peak_kib();
     small.signal(rustix::process::Signal::TERM);
     small.ended().await;
 
@@ -170,7 +157,7 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
     for bound in [800_000, 550_000, 300_000] {
         let worker = house.process(&[]);
         let seen = down_to(&store, long, bound).await;
-        peaks.push(peak(&worker));
+        peaks.push(worker.peak_kib());
         worker.signal(rustix::process::Signal::KILL);
         worker.ended().await;
         assert!(
@@ -187,7 +174,7 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
         told(&house.heard.end("long").await),
         ("completed", Some("deleted"))
     );
-    peaks.push(peak(&last));
+    peaks.push(last.peak_kib());
     assert_eq!(jobs_of(&store, long).await, 0);
     assert!(
         left.windows(2).all(|two| two[1] < two[0]),
@@ -210,18 +197,12 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
         most < idle + 16 * 1024,
         "a million rows took {most} KiB, and next to none {idle} KiB; wanted at most 16 MiB more"
     );
-    writeln(&format!(
+    note(&format!(
         "left after each kill {left:?}; peaks {peaks:?} KiB, idle {idle} KiB"
     ));
     house.everything_is_over().await;
     last.signal(rustix::process::Signal::TERM);
     last.ended().await;
-}
-
-/// For whoever runs it with `--no-capture`.
-fn writeln(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

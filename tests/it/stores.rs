@@ -22,6 +22,11 @@ impl House {
             .expect("the store")
     }
 
+    /// Where such a store is, for programs that are not ours.
+    pub(crate) fn store_url(&self, name: &str) -> String {
+        self.world.url_of_database(name)
+    }
+
     /// A plan as it is shipped, but for its patience, and for what a test cannot wait for.
     pub(crate) fn shipped(&self, target: &str, changes: &[(&str, &str)]) {
         let file = format!("{}/deploy/plans/{target}.toml", env!("CARGO_MANIFEST_DIR"));

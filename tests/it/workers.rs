@@ -82,8 +82,15 @@ impl Outside {
         Self { child, log }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+    /// The most memory that it ever had.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmHWM:"))
+            .expect("its peak");
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok());
+        kib.expect("a number")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -36,6 +36,15 @@ impl World {
         }
     }
 
+    /// Where such another database is.
+    pub(crate) fn url_of_database(&self, suffix: &str) -> String {
+        let (server, _) = self
+            .database_url
+            .rsplit_once('/')
+            .expect("a database's URL has a path");
+        format!("{server}/{}_{suffix}", self.name)
+    }
+
     /// Another database beside Sexton's, as the systems have that it deletes from. Goes with this world.
     pub(crate) async fn another_database(&self, suffix: &str) -> String {
         self.urls
