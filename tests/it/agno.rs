@@ -137,7 +137,7 @@ async fn deletes(release: &str) {
 
     let worker = house.worker();
     // Every second one goes, whatever its type; with its owner named, or with none.
-    let goes = |session: &str| number_of(session) % 2 == 0;
+    let goes = |session: &str| number_of(session).is_multiple_of(2);
     for (session, what) in before.iter().filter(|(session, _)| goes(session)) {
         let params = match (number_of(session) % 4, &what["user"]) {
             (0, Value::String(user)) => json!({"user_id": user}),
@@ -182,7 +182,7 @@ async fn deletes(release: &str) {
     let beyond = ["agno_spans", "agno_traces"];
     assert_eq!(rows(&store, &beyond).await, rows(&own, &beyond).await);
     // And what the plan opted in to is gone as well, while agno leaves it behind.
-    let of_gone = |session: &str| goes(session) && number_of(session) % 10 == 0;
+    let of_gone = |session: &str| goes(session) && number_of(session).is_multiple_of(10);
     let traced = before.keys().filter(|session| of_gone(session)).count();
     for table in beyond {
         let (ours, theirs) = (&rows(&store, &[]).await[table], &rows(&own, &[]).await[table]);

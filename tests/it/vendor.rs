@@ -33,6 +33,19 @@ every = "100ms"
 gone = [404]
 pending = [{ status = 200, at = "/status", is = "ending" }]
 standing = [{ status = 200, at = "/status", is = "running" }]
+
+[call.terminate]
+method = "DELETE"
+path = "/machines/{provider_id}"
+idempotency_header = "Idempotency-Key"
+done = [204]
+gone = [404]
+
+[call.terminate.look]
+path = "/machines/{provider_id}"
+every = "100ms"
+gone = [404]
+standing = [{ status = 200, at = "/status", is = "running" }]
 "#;
 
 #[derive(Clone, Copy, Debug)]
