@@ -7,6 +7,7 @@ mod checks;
 mod estate;
 mod fill;
 mod ledger;
+mod others;
 mod play;
 mod progress;
 mod requests;
@@ -25,6 +26,7 @@ use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 
 use estate::Estate;
+use others::Others;
 use say::say;
 use stage::Stage;
 
@@ -38,7 +40,7 @@ const WHOLE_MAX: Duration = Duration::from_secs(180);
 const INTERRUPTED: u8 = 130;
 
 #[derive(Parser)]
-#[command(about = "Deletes computers, kills the worker in the middle, and checks the world afterwards")]
+#[command(about = "Deletes in five worlds, kills the worker in the middle, and checks the worlds afterwards")]
 struct Options {
     /// What the estate and the cloud's faults follow from.
     #[arg(long, default_value_t = 20_260)]
@@ -135,7 +137,16 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         estate.organizations.len(),
     );
 
-    let played = play::play(stage, &estate, &platform, &sexton).await?;
+    let others = Others::fill(stage, &platform, options.seed).await?;
+    say!(
+        "and {} sessions of Factory, {} of Powerdrill, {} of Pave, {} of Agno",
+        others.sessions.len(),
+        others.powerdrill.len(),
+        others.pave.len(),
+        others.agno.len(),
+    );
+
+    let played = play::play(stage, &estate, &others, &platform, &sexton).await?;
     let stopped = stage.stop_worker().await?;
     table::print(&sexton, &played).await?;
     if options.reasons {
@@ -144,6 +155,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
     let world = checks::World {
         stage,
         estate: &estate,
+        others: &others,
         played: &played,
         platform: &platform,
         sexton: &sexton,
@@ -151,6 +163,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         stopped,
     };
     let all_well = checks::all(&world).await?;
+    others.close().await;
     platform.close().await;
     sexton.close().await;
     Ok(all_well)

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-use sexton::broker::{Binding, Broker, BrokerSettings, EventStream, PublishOutcome};
+use sexton::broker::{Binding, Broker, BrokerSettings, EventStream, Message, PublishOutcome};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +12,7 @@ use crate::Fault;
 use crate::estate::Estate;
 use crate::fill;
 use crate::ledger::Ledger;
+use crate::others::Others;
 use crate::progress::Progress;
 use crate::requests::{self, Asked};
 use crate::say::say;
@@ -39,6 +40,7 @@ pub(crate) struct Played {
 pub(crate) async fn play(
     stage: &mut Stage,
     estate: &Estate,
+    others: &Others,
     platform: &PgPool,
     sexton: &PgPool,
 ) -> Result<Played, Fault> {
@@ -57,6 +59,10 @@ pub(crate) async fn play(
     publish(&broker, &mut ledger, deletes).await?;
     let by_foreigner = publish_foreign(stage, &broker, &mut ledger, foreign).await?;
     publish(&broker, &mut ledger, oddities).await?;
+    publish(&broker, &mut ledger, others.deletes()).await?;
+    let (keys, bulk) = others.bulk();
+    ledger.expect_bulk(keys, &bulk);
+    confirmed(&broker, vec![requests::without_id(bulk)]).await?;
 
     let mut progress = Progress::new(ledger.wanted());
     progress.say(&format!("{} messages are in the queue", ledger.published));
@@ -87,8 +93,17 @@ pub(crate) async fn play(
     run.progress.say(&format!(
         "{revealed} computers that were still being provisioned have their machines now"
     ));
+    publish(&broker, &mut run.ledger, others.soft_deletes()).await?;
+    run.hear_until(Ledger::has_soft_deletions).await?;
+    publish(&broker, &mut run.ledger, others.restores()).await?;
+    run.progress.say("some of what was softly deleted is taken back");
     run.hear_until(|ledger| ledger.heard() >= ledger.wanted()).await?;
     let took = began.elapsed();
+    run.progress
+        .doing("restore windows end, and what was not taken back is erased");
+    let purges = others.purges();
+    run.hear_until(|ledger| ledger.purged.len() >= purges && !ledger.batches.is_empty())
+        .await?;
     let unsaid = run.outbox_empty(sexton).await?;
     let taken_over: i64 = sqlx::query_scalar("select count(*) from sexton.workers where lost_at is not null")
         .fetch_one(sexton)
@@ -164,10 +179,13 @@ async fn publish(broker: &Broker, ledger: &mut Ledger, all: Vec<Asked>) -> Resul
     for asked in &all {
         ledger.expect(asked);
     }
+    confirmed(broker, all.into_iter().map(|asked| asked.message).collect()).await
+}
+
+async fn confirmed(broker: &Broker, messages: Vec<Message>) -> Result<(), Fault> {
     let outlet = broker.outlet();
     // The way opens in the background; without it every message would be answered `Lost` at once.
     outlet.ready().await;
-    let messages = all.into_iter().map(|asked| asked.message).collect();
     let unconfirmed = outlet
         .publish_all(messages)
         .await

@@ -28,6 +28,8 @@ pub(crate) enum Expected {
         into: String,
     },
     Rejected(&'static str),
+    /// As this event, whatever it says beyond.
+    Ended(&'static str),
     /// Nothing of its own.
     Copy,
 }
@@ -164,7 +166,7 @@ fn malformed() -> Vec<Asked> {
             changed(&|body| body["version"] = json!(2)),
         ),
         (
-            "not_allowed",
+            "nothing_to_do",
             "restore",
             changed(&|body| body["action"] = json!("restore")),
         ),
@@ -245,7 +247,16 @@ fn asked(name: &str, expected: Expected, body: Vec<u8>) -> Asked {
     }
 }
 
-fn message(name: &str, body: Vec<u8>, kind: Option<&str>) -> Message {
+/// A message that only its key tells from others: as one of a bulk has it.
+pub(crate) fn without_id(body: Bytes) -> Message {
+    Message {
+        message_id: String::new(),
+        correlation_id: None,
+        ..message("", body.to_vec(), None)
+    }
+}
+
+pub(crate) fn message(name: &str, body: Vec<u8>, kind: Option<&str>) -> Message {
     Message {
         exchange: REQUESTS_EXCHANGE.into(),
         routing_key: "demo".into(),

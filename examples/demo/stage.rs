@@ -4,6 +4,7 @@
 //! nothing remains, whatever way this process ends. With servers that were given, the database and vhost of this run
 //! are dropped instead, and the folder is a temporary one.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -22,6 +23,8 @@ use crate::Fault;
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// What of a worker's log a person needs to see when something is off.
 const LAST_WORDS_LINES: usize = 15;
+/// Beside the platform, which has its computers and its sessions.
+const WORLDS: [&str; 3] = ["powerdrill", "pave", "agno"];
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 pub(crate) struct Stage {
@@ -32,6 +35,8 @@ pub(crate) struct Stage {
     name: String,
     pub(crate) sexton_url: String,
     pub(crate) platform_url: String,
+    /// The other worlds' databases, by name.
+    worlds: BTreeMap<&'static str, String>,
     pub(crate) amqp_url: String,
     pub(crate) cloud_url: String,
     cloud: Option<Child>,
@@ -57,6 +62,7 @@ impl Stage {
             name: format!("sexton-demo-{:08x}", rand::random::<u32>()),
             sexton_url: String::new(),
             platform_url: String::new(),
+            worlds: BTreeMap::new(),
             amqp_url: String::new(),
             cloud_url: String::new(),
             cloud: None,
@@ -70,6 +76,10 @@ impl Stage {
         let urls = &self.services.urls;
         self.sexton_url = urls.create_database(&self.name).await?;
         self.platform_url = urls.create_database(&self.platform()).await?;
+        for world in WORLDS {
+            let url = urls.create_database(&format!("{}-{world}", self.name)).await?;
+            self.worlds.insert(world, url);
+        }
         self.amqp_url = urls.create_vhost(&self.name).await?;
         let program = beside("examples/cloud")?;
         let mut child = self
@@ -97,6 +107,9 @@ impl Stage {
             ("{repository}", REPOSITORY),
         ] {
             text = text.replace(place, value);
+        }
+        for (world, url) in &self.worlds {
+            text = text.replace(&format!("{{{world}}}"), url);
         }
         std::fs::write(self.scratch.join("sexton.toml"), text)?;
         Ok(())
@@ -179,11 +192,19 @@ impl Stage {
             let urls = self.services.urls.clone();
             urls.drop_database(&self.name).await?;
             urls.drop_database(&self.platform()).await?;
+            for world in self.worlds.keys() {
+                urls.drop_database(&format!("{}-{world}", self.name)).await?;
+            }
             // An early end may have come before the vhost.
             let _ = urls.drop_vhost(&self.name).await;
         }
         self.services.stop().await?;
         Ok(())
+    }
+
+    pub(crate) fn world_url(&self, name: &str) -> Result<&str, Fault> {
+        let url = self.worlds.get(name).ok_or("a world without a database")?;
+        Ok(url)
     }
 
     pub(crate) fn archive(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "the demonstration and the tests each look at a part")]
 
+pub(crate) mod agno;
 pub(crate) mod draw;
 pub(crate) mod pave;
 pub(crate) mod powerdrill;

@@ -72,11 +72,16 @@ pub fn admit(request: &Request, known: Known<'_>, now: OffsetDateTime) -> Result
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     };
-    Ok(Admitted { deadline })
+    Ok(Admitted {
+        restorable: plan.is_some_and(|plan| plan.restorable.is_some()),
+        deadline,
+    })
 }
 
 #[derive(Clone, Debug)]
 pub struct Admitted {
+    /// What the plan in force deletes can be restored.
+    pub restorable: bool,
     pub deadline: Option<OffsetDateTime>,
 }
 
@@ -119,6 +124,7 @@ pub enum Place {
 /// the window too: of a restore and a purge that race, the second finds the first one there.
 pub fn place(
     request: &Request,
+    restorable: bool,
     fold_digest: [u8; 16],
     slot: Option<&SlotView>,
     window: Option<&WindowView>,
@@ -133,6 +139,10 @@ pub fn place(
         },
         (Action::Restore, Some(slot)) if slot.action == Action::Purge => {
             Place::Away(RejectionReason::WindowOver)
+        }
+        // What is being deleted now will leave nothing that could be taken back.
+        (Action::Restore, Some(slot)) if slot.action == Action::Delete && !restorable => {
+            Place::Away(RejectionReason::NothingToDo)
         }
         (Action::Purge, None) => match (window, request.window) {
             (Some(window), Some(named)) if window.deletion == named.deletion => {
@@ -185,7 +195,7 @@ mod tests {
     }
 
     fn placed(action: Action, fold: u8, slot: Option<SlotView>, window: Option<WindowView>) -> Place {
-        place(&asked(action), [fold; 16], slot.as_ref(), window.as_ref())
+        place(&asked(action), true, [fold; 16], slot.as_ref(), window.as_ref())
     }
 
     #[test]
@@ -241,7 +251,12 @@ mod tests {
             fold_digest: [2; 16],
             ..slot(Action::Delete, false, None)
         };
-        assert_eq!(restore(Some(deleting), None), Place::Follow(id(1)));
+        assert_eq!(restore(Some(deleting.clone()), None), Place::Follow(id(1)));
+        assert_eq!(
+            place(&asked(Action::Restore), false, [1; 16], Some(&deleting), None),
+            Place::Away(RejectionReason::NothingToDo),
+            "this type cannot be restored"
+        );
         let restoring = Some(slot(Action::Restore, false, None));
         assert_eq!(restore(restoring, window(false)), Place::Join(id(1)));
     }
@@ -259,7 +274,7 @@ mod tests {
                 over,
                 ticket: Uuid::from_bytes([7; 16]),
             };
-            place(&request, [1; 16], slot.as_ref(), Some(&window))
+            place(&request, true, [1; 16], slot.as_ref(), Some(&window))
         };
         assert_eq!(purge(9, 7, None, true), Place::New);
         assert_eq!(

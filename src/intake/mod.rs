@@ -219,6 +219,7 @@ impl Intake {
             request_id: RequestId(Uuid::now_v7()),
             deletion_id: DeletionId(Uuid::now_v7()),
             plan: current.as_ref().map_or(0, |stored| stored.id),
+            restorable: admitted.restorable,
             deadline: admitted.deadline,
             keep: false,
         }))

@@ -23,6 +23,8 @@ pub struct Candidate {
     pub request_id: RequestId,
     pub deletion_id: DeletionId,
     pub plan: i32,
+    /// What its type's plan deletes can be restored.
+    pub restorable: bool,
     pub deadline: Option<OffsetDateTime>,
     /// The lane takes it at once; else it waits for whoever claims it.
     pub keep: bool,
@@ -143,7 +145,13 @@ impl<'a> Written<'a> {
             }));
         }
         let window = slots.windows.view(&request.target);
-        match place(request, fold, slots.view(&request.target), window) {
+        match place(
+            request,
+            candidate.restorable,
+            fold,
+            slots.view(&request.target),
+            window,
+        ) {
             // A delete without a slot of its own always finds the one it lost to; see `Slots::take`.
             Place::New => self.turn_away(candidate, RejectionReason::SlotTaken),
             Place::Join(deletion) => {

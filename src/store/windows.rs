@@ -91,7 +91,13 @@ impl Windows {
     pub(super) fn allow(&self, candidate: &Candidate) -> bool {
         let request = &candidate.request;
         request.action != Action::Cancel
-            && place(request, request.fold_digest(), None, self.view(&request.target)) == Place::New
+            && place(
+                request,
+                candidate.restorable,
+                request.fold_digest(),
+                None,
+                self.view(&request.target),
+            ) == Place::New
     }
 
     /// Takes the windows of those that won their slots. What was read before must still be so.

@@ -40,6 +40,7 @@ async fn one_kept() -> Desk {
         request_id: RequestId(Uuid::now_v7()),
         deletion_id: DeletionId(Uuid::now_v7()),
         plan,
+        restorable: false,
         deadline: None,
         keep: true,
     };
@@ -213,6 +214,7 @@ async fn invariant_08_a_nearer_deadline_that_was_folded_in_is_not_slept_through(
         request_id: RequestId(Uuid::now_v7()),
         deletion_id: DeletionId(Uuid::now_v7()),
         plan: desk.opened.plan,
+        restorable: false,
         deadline: Some(until(1)),
         keep: true,
     };

@@ -42,20 +42,30 @@ fn every_plan_under_deploy_is_right_and_named_after_its_target() {
 
 /// What is shown is what is shipped: the demonstration's plan may be less patient, and nothing else.
 #[test]
-fn the_plan_of_the_demonstration_is_the_one_that_is_shipped() {
+fn the_plans_of_the_demonstration_are_those_that_are_shipped() {
     let steps = |text: &str| -> Vec<String> {
         text.lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .filter(|line| !line.starts_with("timeout =") && !line.starts_with("retry ="))
+            .filter(|line| {
+                !["timeout =", "retry =", "window ="]
+                    .iter()
+                    .any(|key| line.starts_with(key))
+            })
             .collect()
     };
-    let shown = include_str!("../../deploy/demo/plans/factory.computer.toml");
-    parse_plan_for(shown, "factory.computer.toml", &systems()).expect("a plan");
-    assert_eq!(
-        steps(shown),
-        steps(include_str!("../../deploy/plans/factory.computer.toml"))
-    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.join("demo/plans")).expect("the demonstration's plans") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let shown = std::fs::read_to_string(&path).expect("a plan");
+        parse_plan_for(&shown, &name, &systems()).unwrap_or_else(|errors| panic!("{errors}"));
+        let shipped = std::fs::read_to_string(folder.join("plans").join(&name)).expect("the shipped plan");
+        assert_eq!(steps(&shown), steps(&shipped), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 5, "one for each of the five systems");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod archive;
 mod cloud;
 mod journal;
+mod others;
 mod platform;
 mod said;
 
@@ -14,6 +15,7 @@ use sqlx::PgPool;
 
 use crate::Fault;
 use crate::estate::Estate;
+use crate::others::Others;
 use crate::play::Played;
 use crate::say::say;
 use crate::stage::Stage;
@@ -24,6 +26,7 @@ const SHOWN_MAX: usize = 5;
 pub(crate) struct World<'w> {
     pub(crate) stage: &'w Stage,
     pub(crate) estate: &'w Estate,
+    pub(crate) others: &'w Others,
     pub(crate) played: &'w Played,
     pub(crate) platform: &'w PgPool,
     pub(crate) sexton: &'w PgPool,
@@ -39,6 +42,7 @@ pub(crate) async fn all(world: &World<'_>) -> Result<bool, Fault> {
     platform::check(world, &machines, &mut sheet).await?;
     archive::check(world, &mut sheet).await?;
     cloud::check(world, &machines, &mut sheet).await?;
+    others::check(world, &mut sheet).await?;
     said::check(world, &mut sheet).await?;
     journal::check(world, &mut sheet).await?;
     Ok(sheet.all_well())

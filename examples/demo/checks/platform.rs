@@ -201,7 +201,8 @@ fn contents(world: &World<'_>) -> (usize, usize, usize) {
 
 async fn stored(world: &World<'_>) -> Result<(usize, usize, usize), Fault> {
     let (sessions, messages, bytes): (i64, i64, i64) = sqlx::query_as(
-        "select (select count(*) from sessions), count(*), coalesce(sum(octet_length(body)), 0) from messages",
+        "select (select count(*) from sessions where id not like 'fs\\_%'), count(*), coalesce(sum(octet_length(body)), 0)
+         from messages where session_id not like 'fs\\_%'",
     )
     .fetch_one(world.platform)
     .await?;

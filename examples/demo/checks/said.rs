@@ -57,6 +57,17 @@ pub(crate) async fn check(world: &World<'_>, sheet: &mut Sheet) -> Result<(), Fa
 
     let broker = Broker::open(play::broker_settings(world.stage), CancellationToken::new()).await?;
     let mut desk = broker.desk().await?;
+    let ledger = &world.played.ledger;
+    let wrong: Vec<String> = match ledger.batches.as_slice() {
+        [counts] if counts["deleted"] == ledger.batched => vec![],
+        other => vec![format!("said {} times: {other:?}", other.len())],
+    };
+    sheet.check(
+        "one outcome for the whole batch, with true sums",
+        ledger.batched,
+        &wrong,
+    );
+
     rejected(world, &mut desk, sheet).await?;
     let mut waiting = Vec::new();
     for queue in [REQUESTS_QUEUE, UNHEARD_QUEUE] {
@@ -86,6 +97,7 @@ fn right(world: &World<'_>, entry: &Entry, outcome: &Outcome) -> bool {
         Expected::Rejected(reason) => {
             outcome.event == "rejected" && outcome.reason.as_deref() == Some(*reason)
         }
+        Expected::Ended(event) => outcome.event == *event,
         Expected::Copy => false,
     }
 }
