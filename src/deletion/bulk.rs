@@ -12,6 +12,8 @@ use super::{Envelope, Key, Rejection, RejectionReason, Request};
 pub const BULK_TARGETS_MAX: usize = 10_000;
 /// As many ids of usual length, with what stands around them. One of 512 bytes each is two bulks.
 pub const BULK_BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Of the params, which each of its requests has: ten thousand times this is what a bulk may take in memory and in tables.
+const BULK_PARAMS_MAX_BYTES: usize = 4 * 1024;
 
 impl Fields {
     pub(super) fn is_bulk(&self) -> bool {
@@ -85,6 +87,15 @@ impl Fields {
                 "found none, and no message_id; wanted one, since a bulk is admitted in parts and may come again",
             ));
         };
+        let params = Value::Object(request.params.clone()).to_string().len();
+        if params > BULK_PARAMS_MAX_BYTES {
+            return Err(wrong(
+                self.pointer("params"),
+                format!(
+                    "found {params} bytes in a bulk, where each target has them; wanted at most {BULK_PARAMS_MAX_BYTES}"
+                ),
+            ));
+        }
         request.batch.get_or_insert_with(|| key.as_str().to_owned());
         request.batch_size = Some(request.batch_size.unwrap_or(0).max(size));
         Ok(request)
@@ -166,6 +177,10 @@ mod tests {
         assert_eq!(
             changed(&|body| body["batch_size"] = json!(0)),
             shape("/batch_size")
+        );
+        assert_eq!(
+            changed(&|body| body["params"]["p"] = json!("x".repeat(4_096))),
+            shape("/params")
         );
         assert_eq!(
             changed(&|body| body["key"] = Value::Null),

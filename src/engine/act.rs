@@ -50,11 +50,12 @@ impl Drive {
             Looked::NotFound => {
                 answered(permit.as_ref());
                 let age = stored.plan.tombstone;
+                let looked_up_by = stored.plan.looked_up_by(&self.opened.params);
                 match self
                     .shared
                     .parts
                     .store
-                    .tombstone_knows(&self.opened.target, &self.opened.params, age)
+                    .tombstone_knows(&self.opened.target, &looked_up_by, age)
                     .await
                 {
                     Ok(known) => self.note(Entry::Looked { facts: None, known }),

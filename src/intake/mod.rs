@@ -22,7 +22,7 @@ use crate::engine::{Admissions, PlanBook};
 use crate::stopper::Stopper;
 use crate::store::{Admission, Candidate, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
-use read::{Read, Received, read, turned_away};
+use read::{Read, Received, read, requests_of, turned_away};
 
 /// Between a batch that could not be decided and the next try: so long at first, twice as long each time, never longer
 /// than the last. Every try costs each message a delivery, and those are limited (see `broker/topology.rs`).
@@ -137,6 +137,7 @@ impl Intake {
         let now = clock::now();
         let Read {
             received,
+            bulks,
             mut rejections,
             oversized,
         } = read(deliveries);
@@ -144,13 +145,20 @@ impl Intake {
             rejections.push(self.pass_on_oversized(delivery, rejection).await?);
         }
         // One alone goes before those of a bulk, and a bulk is admitted in parts.
-        let (alone, of_bulks): (Vec<Received>, Vec<Received>) =
-            received.into_iter().partition(Received::is_alone);
-        self.admit(alone, now, &mut rejections).await?;
-        let mut of_bulks = of_bulks.into_iter().peekable();
-        while of_bulks.peek().is_some() {
-            let part = of_bulks.by_ref().take(self.settings.batch_max).collect();
-            self.admit(part, now, &mut rejections).await?;
+        self.admit(received, now, &mut rejections).await?;
+        for bulk in bulks {
+            let requests = match requests_of(&bulk) {
+                Ok(requests) => requests,
+                Err(rejection) => {
+                    rejections.push(turned_away(&bulk, *rejection, true));
+                    continue;
+                }
+            };
+            let mut rest = requests.into_iter().peekable();
+            while rest.peek().is_some() {
+                let part = rest.by_ref().take(self.settings.batch_max).collect();
+                self.admit(part, now, &mut rejections).await?;
+            }
         }
         for part in rejections.chunks(self.settings.batch_max) {
             self.store.reject(now, part).await?;

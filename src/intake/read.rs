@@ -10,6 +10,8 @@ use crate::deletion::{
 
 pub(super) struct Read {
     pub received: Vec<Received>,
+    /// Well-formed messages of many requests.
+    pub bulks: Vec<Delivery>,
     pub rejections: Vec<TurnedAway>,
     /// Over the bound: these bodies never enter the tables.
     pub oversized: Vec<(Delivery, Rejection)>,
@@ -25,20 +27,21 @@ pub(super) struct Received {
 pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
     let mut read = Read {
         received: Vec::with_capacity(deliveries.len()),
+        bulks: vec![],
         rejections: vec![],
         oversized: vec![],
     };
     for delivery in deliveries {
         match read_requests(&delivery.body, &envelope(&delivery)) {
-            Ok(requests) => {
-                let alone = requests.len() == 1;
-                read.received.extend(requests.into_iter().map(|request| Received {
+            Ok(mut requests) => match (requests.pop(), requests.is_empty()) {
+                (Some(request), true) => read.received.push(Received {
                     request,
-                    // One of a bulk is kept, if it must be, as the request that it would be alone.
-                    body: alone.then(|| delivery.body.clone()),
-                    content_type: delivery.content_type.clone(),
-                }));
-            }
+                    body: Some(delivery.body),
+                    content_type: delivery.content_type,
+                }),
+                // Read again when its turn comes: not all of them shall be in memory at once.
+                _ => read.bulks.push(delivery),
+            },
             Err(rejection) if rejection.reason == RejectionReason::TooLarge => {
                 read.oversized.push((delivery, rejection));
             }
@@ -48,12 +51,19 @@ pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
     read
 }
 
-impl Received {
-    /// Not one of a bulk.
-    pub(super) fn is_alone(&self) -> bool {
-        self.body.is_some()
-    }
+/// The requests of a bulk that was read before.
+pub(super) fn requests_of(bulk: &Delivery) -> Result<Vec<Received>, Box<Rejection>> {
+    let requests = read_requests(&bulk.body, &envelope(bulk))?;
+    let received = requests.into_iter().map(|request| Received {
+        request,
+        // It is kept, if it must be, as the request that it would be alone.
+        body: None,
+        content_type: None,
+    });
+    Ok(received.collect())
+}
 
+impl Received {
     pub(super) fn turned_away(&self, rejection: Rejection) -> TurnedAway {
         TurnedAway {
             rejection,

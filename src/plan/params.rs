@@ -39,6 +39,15 @@ impl Plan {
         }
     }
 
+    /// Those of the given params that the lookup asks for: with the target's id they say which one is meant.
+    pub fn looked_up_by(&self, given: &Map<String, Value>) -> Map<String, Value> {
+        let asked = |name: &str| self.lookup.as_ref().is_some_and(|lookup| lookup.sql.uses(name));
+        let names = self.params.keys().filter(|name| asked(name));
+        names
+            .map(|name| (name.clone(), given.get(name).cloned().unwrap_or(Value::Null)))
+            .collect()
+    }
+
     /// The params as statements and conditions see them: one that may be left out and was, is its default, or null.
     pub fn param_values(&self, given: &Map<String, Value>) -> Values {
         let value = |name: &String, param: &Param| match given.get(name) {

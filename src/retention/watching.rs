@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures::StreamExt;
 
@@ -13,6 +14,9 @@ use crate::store::{StoreError, Term, Watched};
 
 /// Looks at once: enough for ten thousand in a few seconds, few enough that no database notices.
 const LOOKS_AT_ONCE: usize = 16;
+/// One turn's looks end within this, far below the term: a system that does not answer must not keep batches and purges
+/// waiting.
+const LOOKS_MAX: Duration = Duration::from_secs(3);
 /// What comes back again and again is written by somebody who wants it there; a person must talk to them.
 const REAPPEARED_MAX: u32 = 10;
 
@@ -39,8 +43,10 @@ impl Retention {
             let plan = plans.get(&watched.plan).cloned().flatten();
             async move { (self.is_there(plan, &watched).await, watched) }
         });
+        // What is not answered by then is looked at again later.
         let looked: Vec<(Option<bool>, Watched)> = futures::stream::iter(looks)
             .buffer_unordered(LOOKS_AT_ONCE)
+            .take_until(tokio::time::sleep(LOOKS_MAX))
             .collect()
             .await;
         let mut over = Vec::new();

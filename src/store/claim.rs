@@ -296,12 +296,12 @@ impl Store {
         ))
     }
 
-    /// Is an earlier deletion of this target remembered, that was asked for with the same params (another owner's is none
-    /// of theirs), ended within this time, and left nothing to be restored?
+    /// Is an earlier deletion of this target remembered, that ended within this time and left nothing to be restored, and
+    /// whose request said the same in those params that the target is looked up by? (Another owner's is none of theirs.)
     pub async fn tombstone_knows(
         &self,
         target: &Target,
-        params: &Map<String, Value>,
+        looked_up_by: &Map<String, Value>,
         age: std::time::Duration,
     ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
@@ -310,13 +310,14 @@ impl Store {
              where d.tenant = $1 and d.target_type = $2 and d.target_id = $3
                and d.result in ('deleted', 'completed_with_orphans')
                and d.ended_at > now() - make_interval(secs => $4)
-               and (d.action = 'p' or coalesce(r.params, '{}') = $5))",
+               and (d.action = 'p' or not exists (select from jsonb_each($5) asked (name, value)
+                    where coalesce(r.params -> asked.name, 'null') <> asked.value)))",
         )
         .bind(target.tenant.as_str())
         .bind(target.kind.as_str())
         .bind(target.id.as_str())
         .bind(age.as_secs_f64())
-        .bind(Value::Object(params.clone()))
+        .bind(Value::Object(looked_up_by.clone()))
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::doing("looking for a tombstone"))

@@ -245,6 +245,13 @@ async fn ten_thousand_sessions_go_in_one_batch() {
     house
         .publish(json!({"targets": targets, "tenant": "t", "key": "many"}))
         .await;
+    for part in [
+        "select count(*) >= 2500 from sexton.deletions",
+        "select count(*) >= 5000 from sexton.deletions",
+        "select count(*) >= 7500 from sexton.deletions",
+    ] {
+        house.until("another quarter is done", part).await;
+    }
     let event = house
         .heard
         .until("the batch is over", |all| {

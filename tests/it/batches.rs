@@ -230,13 +230,13 @@ async fn invariant_01_a_bulk_whose_admission_is_cut_short_comes_again_and_is_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invariant_11_ten_thousand_at_once_let_others_pass() {
-    const MANY: usize = 10_000;
+async fn invariant_11_many_at_once_let_others_pass() {
+    const MANY: usize = 5_000;
     const SINGLE: usize = 10;
     let mut house = house().await;
     house.change_settings("lanes = 1", "lanes = 2");
     house
-        .sql("insert into shop.things (id) select 'x' || n from generate_series(0, 10009) n")
+        .sql("insert into shop.things (id) select 'x' || n from generate_series(0, 5009) n")
         .await;
     let worker = house.worker();
     house
@@ -252,18 +252,17 @@ async fn invariant_11_ten_thousand_at_once_let_others_pass() {
     let mut outbox = 0;
     let mut waits = Vec::new();
     for n in 0..SINGLE {
-        let sent = tokio::time::Instant::now();
         house
             .publish(with(
                 delete(&format!("x{}", MANY + n)),
                 json!({"key": format!("one-{n}")}),
             ))
             .await;
-        assert_eq!(
-            house.heard.end(&format!("one-{n}")).await.detail("result"),
-            Some("deleted")
-        );
-        waits.push(sent.elapsed());
+    }
+    for n in 0..SINGLE {
+        let end = house.heard.end(&format!("one-{n}")).await;
+        assert_eq!(end.detail("result"), Some("deleted"));
+        waits.push(began.elapsed());
         outbox = outbox.max(house.count("select count(*) from sexton.outbox").await);
     }
     let singles = began.elapsed();
@@ -274,7 +273,7 @@ async fn invariant_11_ten_thousand_at_once_let_others_pass() {
     waits.sort_unstable();
     let median = waits[SINGLE / 2];
     note(&format!(
-        "{SINGLE} others one after the other in {singles:?}, median wait {median:?}; then {open} of the batch were open; \
+        "{SINGLE} others in {singles:?}, median wait {median:?}; then {open} of the batch were open; \
          the batch took {whole:?} from there; at most {outbox} rows in the outbox"
     ));
     assert!(open > 0, "the batch was over before the others were");

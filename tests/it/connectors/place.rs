@@ -92,7 +92,8 @@ impl Place {
              insert into computers (id, organization_id, provider_type, provider_id, status)
              values ('{id}', 'org_1', 'e2b', 'm-{id}', 'active');
              insert into api_keys values ('k1-{id}', '{id}', null), ('k2-{id}', '{id}', null);
-             insert into sessions (id, computer_id, title) values ('s1-{id}', '{id}', 'one'), ('s2-{id}', '{id}', 'two');
+             insert into sessions (id, organization_id, computer_id, title)
+             values ('s1-{id}', 'org_1', '{id}', 'one'), ('s2-{id}', 'org_1', '{id}', 'two');
              insert into messages (session_id, role, body)
              select session, 'user', 'text ' || n from unnest(array['s1-{id}', 's2-{id}']) session, generate_series(1, 25) n"
         ))
