@@ -14,6 +14,7 @@ use crate::deletion::TargetType;
 
 mod check_choices;
 mod check_courses;
+mod check_guard;
 mod parse;
 mod parse_courses;
 mod parse_params;
@@ -289,6 +290,23 @@ pub struct Deadline {
 pub enum Overdue {
     Alert,
     Park,
+}
+
+impl Call {
+    /// Whether a repeat may say "refused" of what the first time has done: where zero rows mean that, and where a guard
+    /// looks at what the statement changes. A delete leaves its guard nothing to say no to.
+    pub fn repeat_may_mislead(&self) -> bool {
+        match self {
+            Call::Sql {
+                none: ZeroRows::Refused,
+                ..
+            } => true,
+            Call::Sql {
+                sql, guard: Some(_), ..
+            } => sql.verb() != "delete",
+            _ => false,
+        }
+    }
 }
 
 impl Step {
