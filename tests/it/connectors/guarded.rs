@@ -122,7 +122,7 @@ async fn a_guard_that_waits_too_long_is_asked_again_and_nothing_has_happened() {
 
 /// Nothing can be locked of a row that is not there; and yet what comes then is not taken unseen.
 #[tokio::test]
-async fn what_comes_between_a_guard_that_found_nothing_and_its_statement_is_looked_at() {
+async fn invariant_07_what_a_guard_could_not_lock_is_not_taken_unseen() {
     let place = place().await;
     // It looks, and then waits for the test.
     place
