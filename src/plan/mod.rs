@@ -26,6 +26,7 @@ pub use source::{Part, PlanError, PlanErrors};
 
 mod sql;
 pub use sql::BadSql;
+mod places;
 mod template;
 mod tokens;
 pub use template::{BadTemplate, CannotRender};
@@ -338,6 +339,7 @@ impl Plan {
         all
     }
 
+    /// As the plan names them: also what stands for several.
     fn named_systems(&self) -> std::collections::BTreeSet<&SystemName> {
         let mut all = std::collections::BTreeSet::new();
         all.extend(self.lookup.iter().map(|lookup| &lookup.on));
