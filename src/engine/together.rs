@@ -263,7 +263,10 @@ mod tests {
             let verdict = together.run(&systems, &limits, &stored, step, turn).await;
             assert_eq!(verdict, Verdict::done());
             let line = together.lines.lock().expect("not poisoned").get(&step).cloned();
-            line.expect("it was made").closed().await;
+            let line = line.expect("it was made");
+            tokio::time::timeout(Duration::from_secs(10), line.closed())
+                .await
+                .expect("it ends");
         }
         assert_eq!(Arc::strong_count(&stored), 1, "what is over keeps no plan");
     }
