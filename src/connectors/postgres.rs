@@ -2,15 +2,15 @@
 //!
 //! Why repeating is harmless: a plan's statement says what shall be so (`delete … where id`, `set x = coalesce(x, …)`,
 //! a generation that only rises), runs in one transaction with a bound timeout, and so finds nothing left to do the
-//! second time; what zero rows mean is said by the plan. The one statement whose repeat would lie is a guarded one
-//! (`none = "refused"`): after a lost answer its zero rows may be its own doing, so its probe asks for a person or for
-//! the step's `verify` instead of saying "again".
+//! second time; what zero rows mean is said by the plan. The statements whose repeat could lie are those that say
+//! "refused" of what they did themselves (`none = "refused"`; a `guard` before anything but a delete): after a lost
+//! answer their probe asks for a person or for the step's `verify` instead of saying "again". A guarded delete is none of
+//! them: what it removed it finds gone.
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::json;
-use sqlx::{AssertSqlSafe, Row};
 
 use super::{Attempt, Connector, misplaced};
 use crate::clock::Boottime;
@@ -20,6 +20,7 @@ use crate::plan::{Call, Guard, Sql, ZeroRows};
 mod binds;
 mod chunks;
 mod database;
+mod guarded;
 mod many;
 mod rows;
 mod sqlstate;
@@ -48,13 +49,10 @@ impl PostgresConnector {
             if !attempt.may_begin(deadline) {
                 return Ok(Verdict::Stopped);
             }
-            let mut work = self.database.begin(Mode::Write, deadline).await?;
-            if let Some(guard) = guard
-                && let Err(verdict) = guarded(&mut work, guard, attempt).await
-            {
-                work.roll_back().await;
-                return Ok(verdict);
-            }
+            let mut work = match guard {
+                None => self.database.begin(Mode::Write, deadline).await?,
+                Some(guard) => guarded::begin(&self.database, guard, attempt, deadline).await?,
+            };
             let bound = match work.bind(sql, &attempt.values).await {
                 Ok(bound) => bound,
                 Err(unbound) => return Ok(work.give_up(unbound).await),
@@ -87,11 +85,8 @@ impl Connector for PostgresConnector {
 
     fn probe<'a>(&'a self, call: &'a Call, _attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
         let verdict = match call {
-            Call::Sql {
-                none: ZeroRows::Refused,
-                ..
-            } => Verdict::blocked(
-                "whether the statement took effect cannot be told: zero rows would mean refused, and also done",
+            Call::Sql { .. } if call.repeat_may_mislead() => Verdict::blocked(
+                "whether the statement took effect cannot be told: what a repeat would call refused may be done",
                 "look at the row, then skip or retry the step; a `verify` in the plan would answer this by itself",
             ),
             Call::Sql { .. } | Call::Chunks { .. } => {
@@ -122,29 +117,6 @@ impl Connector for PostgresConnector {
 
     fn check(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(self.database.check())
-    }
-}
-
-/// The guard's one boolean. No row is for the statement to speak of; its lock is held until the transaction ends, so what it
-/// saw is still so when the statement comes.
-async fn guarded(work: &mut database::Work, guard: &Guard, attempt: &Attempt) -> Result<(), Verdict> {
-    let bound = match work.bind(&guard.sql, &attempt.values).await {
-        Ok(bound) => bound,
-        Err(unbound) => return Err(work.give_up(unbound).await),
-    };
-    let query = sqlx::query_with(AssertSqlSafe(guard.sql.text.clone()), bound);
-    let rows = match query.fetch_all(work.connection()).await {
-        Ok(rows) => rows,
-        Err(error) => return Err(work.trouble(&error).await),
-    };
-    let wrong = |_| Verdict::failed("the step's guard has to answer at most one row with one boolean");
-    match rows.as_slice() {
-        [] => Ok(()),
-        [row] if row.len() == 1 => match row.try_get::<Option<bool>, _>(0).map_err(wrong)? {
-            Some(true) => Ok(()),
-            Some(false) | None => Err(Verdict::refused(guard.otherwise.as_str())),
-        },
-        _ => Err(wrong(sqlx::Error::RowNotFound)),
     }
 }
 

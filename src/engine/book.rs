@@ -1,7 +1,7 @@
 //! The plans this worker knows: those of its files, in force for new requests, and every stored version that its
 //! settings can run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -22,13 +22,16 @@ struct Book {
     current: HashMap<TargetType, Arc<StoredPlan>>,
     /// Each course as a plan of its own.
     by_id: HashMap<(i32, Action), Arc<StoredPlan>>,
+    /// Versions whose courses depend on what a request chooses. It takes a look at every statement to tell, so it is told
+    /// once and not for each deletion.
+    choosing: HashSet<i32>,
     /// Courses with what requests have chosen. Closed lists are short, so there are few.
     chosen: HashMap<(i32, Action, Vec<String>), Arc<StoredPlan>>,
     /// Versions whose systems and calls this worker's settings have.
     runnable: Vec<i32>,
-    retired: std::collections::HashSet<TargetType>,
+    retired: HashSet<TargetType>,
     /// Of a newer release; said once.
-    unreadable: std::collections::HashSet<i32>,
+    unreadable: HashSet<i32>,
 }
 
 impl PlanBook {
@@ -75,6 +78,9 @@ impl PlanBook {
                         "this worker's settings cannot run a stored plan; others may"
                     ),
                 }
+                if stored.plan.has_choices() {
+                    book.choosing.insert(stored.id);
+                }
                 for (action, plan) in stored.plan.courses() {
                     let course = Arc::new(StoredPlan {
                         plan,
@@ -93,8 +99,8 @@ impl PlanBook {
 
     /// What a version does for this deletion, with everything chosen.
     pub fn course_of(&self, opened: &Opened) -> Option<Arc<StoredPlan>> {
-        let course = self.course(opened.plan, opened.action)?;
-        if !course.plan.has_choices() {
+        let (course, chooses) = self.course(opened.plan, opened.action)?;
+        if !chooses {
             return Some(course);
         }
         let which = (opened.plan, opened.action, course.plan.choice_of(&opened.params));
@@ -113,18 +119,19 @@ impl PlanBook {
         }))
     }
 
-    /// What a version does for an action; without steps where it has no such course.
-    fn course(&self, id: i32, action: Action) -> Option<Arc<StoredPlan>> {
+    /// What a version does for an action, and whether that depends on a request; without steps where it has no such course.
+    fn course(&self, id: i32, action: Action) -> Option<(Arc<StoredPlan>, bool)> {
         self.read(|book| {
             let found = book.by_id.get(&(id, action)).cloned();
-            found.or_else(|| {
+            let course = found.or_else(|| {
                 let stored = book.by_id.get(&(id, Action::Delete))?;
                 let plan = stored.plan.course(action);
                 Some(Arc::new(StoredPlan {
                     plan,
                     ..(**stored).clone()
                 }))
-            })
+            });
+            Some((course?, book.choosing.contains(&id)))
         })
     }
 

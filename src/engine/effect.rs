@@ -14,7 +14,7 @@ use super::{Shared, together};
 use crate::clock::Boottime;
 use crate::connectors::{Attempt, Blame, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
-use crate::plan::{Call, Step, SystemName, Values, ZeroRows};
+use crate::plan::{Call, Step, SystemName, Values};
 use crate::stopper::Gate;
 use crate::store::{Opened, StoredPlan};
 use crate::telemetry;
@@ -198,17 +198,10 @@ impl<'a> Effect<'a> {
                 Ok(connector) => connector.probe(call, &self.attempt).await,
                 Err(verdict) => verdict,
             };
-            let guarded = matches!(
-                call,
-                Call::Sql {
-                    none: ZeroRows::Refused,
-                    ..
-                }
-            );
             match verdict {
-                // Zero rows of a guarded statement could be our own doing as well; what the plan wants to be true tells.
+                // What a repeat would call refused could be our own doing; what the plan wants to be true tells.
                 // Of any other call a verify is no proof: it says what must hold, not that this was done.
-                Verdict::Blocked { .. } if guarded && self.step.verify.is_some() => {
+                Verdict::Blocked { .. } if call.repeat_may_mislead() && self.step.verify.is_some() => {
                     match self.verified(Verdict::done()).await {
                         done @ Verdict::Done { .. } => done,
                         _ => verdict,

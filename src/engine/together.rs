@@ -1,11 +1,14 @@
 //! The same step of many deletions, carried out together where the connector can do that more cheaply.
 //!
 //! One line for each step of each plan: what arrives while one group is under way is the next group. Nothing waits
-//! for company. A line takes one permit of its system for a group, not one for each deletion.
+//! for company. A line takes one permit of its system for a group, not one for each deletion. Deletions that have chosen
+//! differently follow plans of their own, and so never meet in a group.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::begun::Begun;
@@ -21,16 +24,31 @@ use crate::store::StoredPlan;
 const GROUP_MAX: usize = 100;
 /// Waiting attempts of one line; the engine never has more deletions than this in flight on a line by much.
 const LINE_MAX: usize = 1_000;
+/// A line to which nobody came for so long ends, and lets go of its plan: there are as many chosen plans as requests
+/// choose, and most of them are met once a day. A busy one never waits so long.
+const LINE_IDLE: Duration = Duration::from_secs(60);
+/// A line may end just before its next attempt arrives; a new one does not. More fail only where the process ends.
+const LINES_TRIED: usize = 2;
 
-#[derive(Default)]
 pub(super) struct Together {
     lines: Mutex<HashMap<Step, mpsc::Sender<Waiting>>>,
+    idle: Duration,
+}
+
+impl Default for Together {
+    fn default() -> Self {
+        Together {
+            lines: Mutex::default(),
+            idle: LINE_IDLE,
+        }
+    }
 }
 
 /// Which step of which plan.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Step {
-    /// Which plan, which course of it and what was chosen in it: where the book keeps it.
+    /// Which plan, which course of it and what was chosen in it: where the book keeps it. No other can be kept there while
+    /// there is a line, which holds it.
     pub plan: usize,
     pub number: StepNumber,
     pub aim: Aim,
@@ -58,9 +76,14 @@ impl Together {
         step: Step,
         turn: Turn,
     ) -> Verdict {
-        let line = self.line(systems, limits, stored, step);
         let (answer, said) = oneshot::channel();
-        if line.send(Waiting { turn, answer }).await.is_err() {
+        let mut waiting = Some(Waiting { turn, answer });
+        for _ in 0..LINES_TRIED {
+            let Some(comes) = waiting.take() else { break };
+            let line = self.line(systems, limits, stored, step);
+            waiting = line.send(comes).await.err().map(|SendError(back)| back);
+        }
+        if waiting.is_some() {
             return Verdict::Stopped;
         }
         // A group that panicked answers nothing; whether it acted is not known.
@@ -85,8 +108,10 @@ impl Together {
                     limits: limits.clone(),
                     stored: stored.clone(),
                     step,
+                    idle: self.idle,
                 };
                 tokio::spawn(line.work(waiting));
+                lines.retain(|_, line| !line.is_closed());
                 lines.insert(step, sender.clone());
                 sender
             }
@@ -99,12 +124,13 @@ struct Line {
     limits: Arc<Limits>,
     stored: Arc<StoredPlan>,
     step: Step,
+    idle: Duration,
 }
 
 impl Line {
     async fn work(self, mut waiting: mpsc::Receiver<Waiting>) {
         let mut group = Vec::with_capacity(GROUP_MAX);
-        while waiting.recv_many(&mut group, GROUP_MAX).await > 0 {
+        while self.next(&mut waiting, &mut group).await > 0 {
             let permit = match self.permit().await {
                 Ok(permit) => permit,
                 Err(verdict) => {
@@ -135,6 +161,18 @@ impl Line {
             }
             for (verdict, answer) in verdicts.into_iter().zip(answers) {
                 let _ = answer.send(verdict);
+            }
+        }
+    }
+
+    /// How many have come. None: the line is over, and nobody can come any more.
+    async fn next(&self, waiting: &mut mpsc::Receiver<Waiting>, group: &mut Vec<Waiting>) -> usize {
+        match tokio::time::timeout(self.idle, waiting.recv_many(group, GROUP_MAX)).await {
+            Ok(come) => come,
+            Err(_) => {
+                // Who has come in this very moment is still carried out.
+                waiting.close();
+                waiting.recv_many(group, GROUP_MAX).await
             }
         }
     }
@@ -173,5 +211,63 @@ impl Line {
             Aim::Undo => step.undo.as_ref(),
         };
         call.map(|call| (&step.on, call))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::connectors::Blame;
+    use crate::deletion::{DeletionId, TraceContext};
+    use crate::plan::{canonical, parse_plan};
+    use crate::stopper::Gate;
+    use crate::telemetry::Instruments;
+
+    #[tokio::test]
+    async fn a_line_that_nobody_comes_to_ends_with_its_plan_and_the_next_attempt_gets_another() {
+        let plan = "target = \"a.b\"\non = \"db\"\n[[step]]\nname = \"x\"\nnothing = true";
+        let plan = parse_plan(plan, "p.toml").expect("a plan");
+        let (_, hash) = canonical(&plan);
+        let stored = Arc::new(StoredPlan { id: 1, hash, plan });
+        let systems = Arc::new(Systems::build(&BTreeMap::new(), Path::new(".")).expect("none"));
+        let limits = Arc::new(Limits::new(&systems, Instruments::default()));
+        let together = Together {
+            idle: Duration::from_millis(1),
+            ..Together::default()
+        };
+        let step = Step {
+            plan: Arc::as_ptr(&stored).addr(),
+            number: 1,
+            aim: Aim::Do,
+        };
+        for _ in 0..2 {
+            let turn = Turn {
+                attempt: Attempt {
+                    deletion: DeletionId(uuid::Uuid::now_v7()),
+                    step: "x".into(),
+                    number: 1,
+                    idempotency_key: String::new(),
+                    values: BTreeMap::new(),
+                    handle: None,
+                    timeout: Duration::from_secs(10),
+                    gate: Gate::always(),
+                    trace: TraceContext::default(),
+                    blame: Blame::default(),
+                },
+                until: Boottime::now().plus(Duration::from_secs(10)),
+                begun: Begun::default(),
+            };
+            let verdict = together.run(&systems, &limits, &stored, step, turn).await;
+            assert_eq!(verdict, Verdict::done());
+            let line = together.lines.lock().expect("not poisoned").get(&step).cloned();
+            let line = line.expect("it was made");
+            tokio::time::timeout(Duration::from_secs(10), line.closed())
+                .await
+                .expect("it ends");
+        }
+        assert_eq!(Arc::strong_count(&stored), 1, "what is over keeps no plan");
     }
 }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Operator, OperatorError};
@@ -107,7 +108,14 @@ impl Adoption<'_> {
             .journal
             .as_deref()
             .map_err(|why| NotAdopted::Unreadable(why.clone()));
-        if let Err(why) = entries.and_then(|entries| fits(&from.plan.course(action), entries, &to.plan)) {
+        if let Err(why) = entries.and_then(|entries| {
+            fits(
+                &from.plan.course(action),
+                entries,
+                &to.plan,
+                &claimed.opened.params,
+            )
+        }) {
             self.hand_back(&claimed).await?;
             return Ok(Err(why));
         }
@@ -198,11 +206,11 @@ fn judge(sheet: &Sheet, to: &StoredPlan) -> Result<(), NotAdopted> {
         .as_ref()
         .map_err(|why| NotAdopted::Unreadable(why.clone()))?;
     let entries: Vec<Entry> = journal.iter().flat_map(|record| record.entries.clone()).collect();
-    fits(&from.plan, &entries, &to.plan.course(sheet.action))
+    fits(&from.plan, &entries, &to.plan.course(sheet.action), &sheet.params)
 }
 
 /// Pure: what stands in the journal against both plans.
-fn fits(from: &Plan, entries: &[Entry], to: &Plan) -> Result<(), NotAdopted> {
+fn fits(from: &Plan, entries: &[Entry], to: &Plan, params: &Map<String, Value>) -> Result<(), NotAdopted> {
     let state = State::replay(from.steps.len(), entries)
         .map_err(|error| NotAdopted::Unreadable(error.to_string()))?;
     match state.phase {
@@ -229,5 +237,5 @@ fn fits(from: &Plan, entries: &[Entry], to: &Plan) -> Result<(), NotAdopted> {
     } else {
         0
     };
-    Ok(compatible(from, to, next)?)
+    Ok(compatible(from, to, next, params)?)
 }

@@ -114,6 +114,9 @@ pub fn check(plan: &Plan, systems: Option<&Systems>) -> Result<(), Problems> {
         if action == Action::Delete {
             check_courses::check(&mut check, plan);
             check_choices::check(&mut check, plan);
+            systems
+                .iter()
+                .for_each(|systems| check_choices::shadows(&mut check, plan, systems));
         }
         problems = check.problems;
         // Whatever is chosen must be there and fit; what is wrong for each is wrong once.

@@ -8,12 +8,10 @@ use super::columns::Columns;
 use super::source::{Part, one_of};
 use super::tokens::is_bind_name;
 use super::{
-    BUILT_IN_NAMES, Call, Condition, Guard, Is, Param, Plan, Sql, Step, Template, TemplatePart, Values,
-    ZeroRows,
+    BUILT_IN_NAMES, Call, Condition, Is, Param, Plan, Sql, Step, Template, TemplatePart, Values, ZeroRows,
+    check_guard,
 };
 
-/// It is told to whoever asked, and stands in every event about it.
-const OTHERWISE_MAX_CHARS: usize = 200;
 /// What a condition may ask of the built-in names: the rest says nothing about the target.
 const CONDITION_NAMES: [&str; 3] = ["id", "tenant", "type"];
 
@@ -73,7 +71,7 @@ fn one_step(check: &mut Check<'_>, part: Part, step: &Step, facts: &Columns) {
         Call::Sql { sql, guard, .. } => {
             statement(check, part, "sql", sql, &scope);
             if let Some(guard) = guard {
-                guarded(check, part, guard, &scope);
+                check_guard::check(check, part, guard, &scope);
             }
         }
         Call::Chunks { sql, .. } => {
@@ -211,7 +209,7 @@ fn names(check: &mut Check<'_>, part: Part, key: &str, found: &[String], scope: 
     }
 }
 
-fn query(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Scope<'_>) {
+pub(super) fn query(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Scope<'_>) {
     if !["select", "with"].contains(&sql.verb().as_str()) {
         let text = format!(
             "{key} begins with {:?}; wanted a query that begins with select or with",
@@ -229,13 +227,7 @@ fn statement(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Sc
         let text = format!("{key} begins with {:?}; wanted {}", sql.verb(), one_of(&VERBS));
         check.found(part, key, text);
     }
-    if sql.skips_locked() {
-        let text = format!(
-            "{key} has `skip locked`, so what somebody else holds for a moment is passed over, and the step ends without \
-             it; wanted the statement without, which waits"
-        );
-        check.found(part, key, text);
-    }
+    waits(check, part, key, sql);
     names(check, part, key, &sql.binds, scope);
     // A select may be a guard that asks about the world and not about the target.
     if sql.verb() != "select" {
@@ -243,18 +235,13 @@ fn statement(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql, scope: &Sc
     }
 }
 
-/// What it looks at must still be so when the statement comes, so it locks; and it locks this target only.
-fn guarded(check: &mut Check<'_>, part: Part, guard: &Guard, scope: &Scope<'_>) {
-    query(check, part, "guard.sql", &guard.sql, scope);
-    if !guard.sql.locks() {
-        let text = "guard.sql does not lock the row it looks at, which may change before the statement comes; wanted `… for \
-                    update` at its end";
-        check.found(part, "guard.sql", text);
-    }
-    if guard.otherwise.chars().count() > OTHERWISE_MAX_CHARS {
-        let text =
-            format!("guard.otherwise is longer than {OTHERWISE_MAX_CHARS} characters; wanted a sentence");
-        check.found(part, "guard.otherwise", text);
+pub(super) fn waits(check: &mut Check<'_>, part: Part, key: &str, sql: &Sql) {
+    if sql.skips_locked() {
+        let text = format!(
+            "{key} has `skip locked`, so what somebody else holds for a moment is passed over, and the step ends without \
+             it; wanted the statement without, which waits"
+        );
+        check.found(part, key, text);
     }
 }
 

@@ -275,11 +275,81 @@ verify = "select not exists (select from ai.{table} where session_id = :id)"
             (
                 "[\"main\", \"second\"]",
                 "[\"main\", \"main\"]",
-                "lists \"main\" twice",
+                "p.toml:5: params: db_id lists \"main\" twice",
+            ),
+            (
+                "[\"main\", \"second\"]",
+                "[\"main\", \"second\", \"\"]",
+                "p.toml:5: params: db_id lists a text that nobody can send",
+            ),
+            (
+                "[\"main\", \"second\"]",
+                &format!("[\"main\", \"second\", \"{}\"]", "x".repeat(65)),
+                "p.toml:5: params: db_id lists a text of more than 64 characters",
+            ),
+            (
+                "[\"main\", \"second\"]",
+                &format!(
+                    "[{}]",
+                    (0..65).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(",")
+                ),
+                "p.toml:5: params: db_id lists 65 values; wanted at most 64",
+            ),
+            (
+                "from ai.{table} where session_id = :id and",
+                "from ai.old_{table} where session_id = :id and",
+                "p.toml:13: step \"row\": sql has a brace that is no {name} by itself",
+            ),
+            (
+                "on = \"agno\"",
+                "on = \"another\"",
+                "p.toml:7: choose.agno is named nowhere",
+            ),
+            (
+                "main = \"agno-main\"",
+                "main = \"agno\"",
+                "p.toml:7: choose.agno leads to \"agno\", which is chosen itself",
+            ),
+            (
+                "name = \"row\"",
+                "name = \"row\"\nwhen = { db_id = { not = \"mian\" }, table = [\"old_sessions\", 7] }",
+                "p.toml:13: step \"row\": when compares db_id with \"mian\", which it cannot be; wanted one of: main, second",
+            ),
+            (
+                "name = \"row\"",
+                "name = \"row\"\nwhen = { table = [\"old_sessions\", 7] }",
+                "when compares table with 7, which it cannot be",
             ),
         ] {
             let errors = plan(&TWO.replace(from, to)).expect_err(to);
             assert!(errors.contains(wanted), "{to}:\n{errors}\nwanted {wanted}");
         }
+    }
+
+    #[test]
+    fn each_system_that_may_be_chosen_must_be_there_and_fit() {
+        use crate::plan::{SystemKind, Systems, parse_plan_for};
+        let told = |systems: &[(&str, SystemKind)]| {
+            let systems = systems
+                .iter()
+                .map(|(name, kind)| (SystemName((*name).to_owned()), *kind));
+            parse_plan_for(TWO, "p.toml", &systems.collect::<Systems>())
+                .map_or_else(|errors| errors.to_string(), |_| String::new())
+        };
+        let main = ("agno-main", SystemKind::Postgres);
+        let second = ("agno-second", SystemKind::Postgres);
+        assert_eq!(told(&[main, second]), "");
+        assert!(
+            told(&[main])
+                .starts_with("p.toml:3: system \"agno-second\" is not in the settings; wanted agno-main\n")
+        );
+        assert!(
+            told(&[main, ("agno-second", SystemKind::Http)])
+                .contains("system \"agno-second\" is an http system; wanted a postgres system")
+        );
+        assert_eq!(
+            told(&[main, second, ("agno", SystemKind::Postgres)]),
+            "p.toml:7: choose.agno has the name of a system in the settings; wanted another, so that \"agno\" means one thing"
+        );
     }
 }

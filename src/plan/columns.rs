@@ -37,6 +37,19 @@ impl Columns {
         found
     }
 
+    /// How many there are, if the text tells.
+    pub(super) fn count(query: &Sql) -> Option<usize> {
+        let items = select_list(&query.text)?;
+        let star = |item: &Item<'_>| {
+            let parts: Vec<&str> = item.iter().map(|(_, part)| *part).collect();
+            matches!(parts.as_slice(), ["*"] | [.., ".", "*"])
+        };
+        match items.as_slice() {
+            [item] if item.is_empty() => Some(0),
+            items => (!items.iter().any(star)).then_some(items.len()),
+        }
+    }
+
     pub(super) fn may_have(&self, name: &str) -> bool {
         !self.complete || self.names.iter().any(|known| known == name)
     }
@@ -140,6 +153,21 @@ mod tests {
             let found = Columns::of(&Sql::parse(sql).expect(sql));
             assert_eq!(found.names, names, "{sql}");
             assert_eq!(found.complete, complete, "{sql}");
+        }
+    }
+
+    #[test]
+    fn how_many_there_are_is_told_where_no_star_stands() {
+        for (sql, count) in [
+            ("select a = 'x' from t", Some(1)),
+            ("select count(*), f(a, b) from t", Some(2)),
+            ("select a * 2 from t", Some(1)),
+            ("select from t", Some(0)),
+            ("select * from t", None),
+            ("select a, t.* from t", None),
+            ("with x as (select 1) select a, b from x", None),
+        ] {
+            assert_eq!(Columns::count(&Sql::parse(sql).expect(sql)), count, "{sql}");
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Whether an open deletion of one version of a plan may go on under another.
 //!
 //! What has begun must mean the same under both: the journal's step 3 is the new plan's step 3, at the same system,
-//! on the same side of the point of no return; and every name that the new plan uses has a value.
+//! on the same side of the point of no return; and every name that the new plan uses has a value. Systems are compared as
+//! the deletion's request has chosen them, and what it chose by leaving a param out stays chosen.
+
+use serde_json::{Map, Value};
 
 use super::columns::Columns;
 use super::{Call, Plan, StepKind};
@@ -17,6 +20,8 @@ pub enum Incompatible {
         "the plan begins with a lookup, and what has begun did so without one: it would now be looked for in vain"
     )]
     Lookup,
+    #[error("the plan gives the param {0} another default, and the request left it to the plan")]
+    Default(String),
     #[error("the plan uses {0}, which the lookup that has run did not ask for")]
     Fact(String),
     #[error("step {number} {name:?} has begun, and the plan has no step {number}")]
@@ -42,8 +47,13 @@ pub enum Incompatible {
 }
 
 /// `next` is the number of the first step that has not begun, as the journal counts: 0 is the lookup (also where a
-/// plan has none), and number n is `steps[n - 1]`.
-pub fn compatible(from: &Plan, to: &Plan, next: usize) -> Result<(), Incompatible> {
+/// plan has none), and number n is `steps[n - 1]`. `params` are the request's.
+pub fn compatible(
+    from: &Plan,
+    to: &Plan,
+    next: usize,
+    params: &Map<String, Value>,
+) -> Result<(), Incompatible> {
     if from.target != to.target {
         return Err(Incompatible::Target {
             from: from.target.to_string(),
@@ -66,6 +76,15 @@ pub fn compatible(from: &Plan, to: &Plan, next: usize) -> Result<(), Incompatibl
     if next == 0 {
         return Ok(());
     }
+    let had = from.param_values(params);
+    let has = to.param_values(params);
+    if let Some(other) = had
+        .iter()
+        .find(|(name, value)| has.get(*name).is_some_and(|now| now != *value))
+    {
+        return Err(Incompatible::Default(other.0.clone()));
+    }
+    let (from, to) = (&from.chosen(params), &to.chosen(params));
     if from.lookup.is_none() && to.lookup.is_some() && next > 1 {
         return Err(Incompatible::Lookup);
     }
@@ -166,7 +185,7 @@ sql = "delete from v where id = :id"
         let changed = BASE.replace(change.0, change.1);
         assert_ne!(changed, BASE, "{change:?}");
         let (from, to) = (parse_plan(BASE, "from"), parse_plan(&changed, "to"));
-        match compatible(&from.expect("a plan"), &to.expect("a plan"), next) {
+        match compatible(&from.expect("a plan"), &to.expect("a plan"), next, &Map::new()) {
             Ok(()) => "may go on".to_owned(),
             Err(why) => why.to_string(),
         }
@@ -256,9 +275,11 @@ sql = "delete from v where id = :id"
             .find(|line| line.starts_with("undo"))
             .expect("the fence has one");
         let early = parse_plan(&BASE.replace(undo, ""), "to").expect("a plan whose fence is the pivot");
-        assert_eq!(compatible(&from, &early, 1), Ok(()));
+        assert_eq!(compatible(&from, &early, 1, &Map::new()), Ok(()));
         assert_eq!(
-            compatible(&from, &early, 2).expect_err("moved").to_string(),
+            compatible(&from, &early, 2, &Map::new())
+                .expect_err("moved")
+                .to_string(),
             "step 1 \"fence\" has begun as compensable, and would be the pivot: the point of no return cannot move across it"
         );
         let fact = BASE
@@ -268,12 +289,12 @@ sql = "delete from v where id = :id"
                 "delete from v where id = :id and size = :size",
             );
         let fact = parse_plan(&fact, "to").expect("a plan");
-        assert_eq!(compatible(&from, &fact, 0), Ok(()));
+        assert_eq!(compatible(&from, &fact, 0, &Map::new()), Ok(()));
         assert_eq!(
-            compatible(&from, &fact, 1),
+            compatible(&from, &fact, 1, &Map::new()),
             Err(Incompatible::Fact("size".into()))
         );
-        assert_eq!(compatible(&fact, &from, 3), Ok(()));
+        assert_eq!(compatible(&fact, &from, 3, &Map::new()), Ok(()));
     }
 
     #[test]
@@ -281,11 +302,54 @@ sql = "delete from v where id = :id"
         let bare = "target = \"a.b\"\non = \"db\"\nsql = \"delete from v where id = :id\"";
         let asks = format!("{bare}\n[lookup]\nsql = \"select 1 as one from v where id = :id\"");
         let plan = |text: &str| parse_plan(text, "plan").unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(compatible(&plan(bare), &plan(&asks), 0), Ok(()));
+        assert_eq!(compatible(&plan(bare), &plan(&asks), 0, &Map::new()), Ok(()));
         assert_eq!(
-            compatible(&plan(bare), &plan(&asks), 2),
+            compatible(&plan(bare), &plan(&asks), 2, &Map::new()),
             Err(Incompatible::Lookup)
         );
-        assert_eq!(compatible(&plan(&asks), &plan(bare), 2), Ok(()));
+        assert_eq!(compatible(&plan(&asks), &plan(bare), 2, &Map::new()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_request_chose_stays_chosen_for_what_has_begun() {
+        const CHOSEN: &str = r#"
+target = "a.b"
+on = "store"
+params = { db_id = ["main", "second"], table = { one_of = ["new", "old"], default = "new" } }
+[choose.store]
+by = "db_id"
+main = "store-main"
+second = "store-second"
+[[step]]
+name = "row"
+sql = "delete from {table} where id = :id"
+"#;
+        let plan = |text: &str| parse_plan(text, "plan").unwrap_or_else(|errors| panic!("{errors}"));
+        let from = plan(CHOSEN);
+        let of = |db_id: &str, table: Option<&str>| {
+            let mut params = Map::from_iter([("db_id".to_owned(), Value::from(db_id))]);
+            params.extend(table.map(|table| ("table".to_owned(), Value::from(table))));
+            params
+        };
+        let moved = plan(&CHOSEN.replace("store-main", "store-new"));
+        assert_eq!(compatible(&from, &moved, 2, &of("second", None)), Ok(()));
+        assert_eq!(compatible(&from, &moved, 0, &of("main", None)), Ok(()));
+        assert_eq!(
+            compatible(&from, &moved, 2, &of("main", None))
+                .expect_err("elsewhere")
+                .to_string(),
+            "step 1 \"row\" has begun as a statement at store-main, and would be a statement at store-new"
+        );
+        let other = plan(&CHOSEN.replace("default = \"new\"", "default = \"old\""));
+        assert_eq!(compatible(&from, &other, 2, &of("main", Some("new"))), Ok(()));
+        assert_eq!(
+            compatible(&from, &other, 2, &of("main", None)),
+            Err(Incompatible::Default("table".into()))
+        );
+        let fewer = plan(&CHOSEN.replace("[\"new\", \"old\"]", "[\"new\"]"));
+        assert_eq!(
+            compatible(&from, &fewer, 0, &of("main", Some("old"))),
+            Err(Incompatible::Param("table".into()))
+        );
     }
 }

@@ -14,6 +14,7 @@ use crate::deletion::TargetType;
 
 mod check_choices;
 mod check_courses;
+mod check_guard;
 mod parse;
 mod parse_courses;
 mod parse_params;
@@ -25,6 +26,7 @@ pub use source::{Part, PlanError, PlanErrors};
 
 mod sql;
 pub use sql::BadSql;
+mod places;
 mod template;
 mod tokens;
 pub use template::{BadTemplate, CannotRender};
@@ -291,6 +293,23 @@ pub enum Overdue {
     Park,
 }
 
+impl Call {
+    /// Whether a repeat may say "refused" of what the first time has done: where zero rows mean that, and where a guard
+    /// looks at what the statement changes. A delete leaves its guard nothing to say no to.
+    pub fn repeat_may_mislead(&self) -> bool {
+        match self {
+            Call::Sql {
+                none: ZeroRows::Refused,
+                ..
+            } => true,
+            Call::Sql {
+                sql, guard: Some(_), ..
+            } => sql.verb() != "delete",
+            _ => false,
+        }
+    }
+}
+
 impl Step {
     /// It asks the world whether to go on, and does nothing: that it is done is no sign that anything was deleted.
     pub fn only_asks(&self) -> bool {
@@ -320,6 +339,7 @@ impl Plan {
         all
     }
 
+    /// As the plan names them: also what stands for several.
     fn named_systems(&self) -> std::collections::BTreeSet<&SystemName> {
         let mut all = std::collections::BTreeSet::new();
         all.extend(self.lookup.iter().map(|lookup| &lookup.on));

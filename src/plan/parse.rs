@@ -20,6 +20,7 @@
 //!     name      = "fence"
 //!     sql       = "update sessions set f = now(), generation = :generation where key = :id and generation < :generation"
 //!     none      = "already_gone"                         # what no changed row means; or "again", "refused"
+//!     guard     = { sql = "select not busy from sessions where key = :id for update", otherwise = "it is in use" }
 //!     undo      = "update sessions set f = null, generation = :generation where key = :id and generation < :generation"
 //!     if_failed = "undo"                                 # or "park", the default; from the pivot on "orphan"
 //!
@@ -44,7 +45,11 @@
 //!     name    = "rest"
 //!     nothing = true
 //!
-//! What a request may choose stands in [`super::parse_params`]; what follows a deletion ([restore], [purge], tombstone, watch) stands in [`super::parse_courses`].
+//! A guard is one boolean, asked under a lock in the statement's own transaction: true goes on, false and null are refused
+//! with the text `otherwise`, and no row is left to the statement and its `none`. It stands up to the pivot.
+//!
+//! What a request may choose stands in [`super::parse_params`]; what follows a deletion ([restore], [purge], tombstone,
+//! watch) stands in [`super::parse_courses`].
 
 use std::time::Duration;
 
@@ -313,6 +318,9 @@ mod tests {
         );
         assert_eq!(plan.params.get("force").map(|param| param.required), Some(true));
         assert_eq!(plan.steps[0].if_failed, IfFailed::Undo);
+        assert!(
+            matches!(&plan.steps[0].call, Call::Sql { guard: Some(guard), .. } if guard.otherwise == "it is in use")
+        );
         assert_eq!(plan.steps[1].undo, Some(Call::Nothing));
         let down = &plan.steps[2];
         assert_eq!(down.on.0, "cloud");

@@ -90,47 +90,6 @@ impl Sql {
         out
     }
 
-    /// The names in braces, which stand for identifiers: `{table}`.
-    pub(super) fn places(&self) -> Vec<String> {
-        let mut all = Vec::new();
-        self.with_identifiers(|name| {
-            all.push(name.to_owned());
-            None
-        });
-        all
-    }
-
-    /// The statement with identifiers in their places, in double quotes; what is not given stays as it is.
-    pub(super) fn with_identifiers(&self, mut given: impl FnMut(&str) -> Option<String>) -> Sql {
-        let all = tokens(&self.text).unwrap_or_default();
-        let part = |at: usize| {
-            all.get(at)
-                .map(|(token, range)| (*token, &self.text[range.clone()]))
-        };
-        let mut text = String::new();
-        let mut at = 0;
-        while let Some((token, here)) = part(at) {
-            let name = match (token, here, part(at + 1), part(at + 2)) {
-                (Token::Symbol, "{", Some((Token::Word, name)), Some((Token::Symbol, "}"))) => Some(name),
-                _ => None,
-            };
-            match name.and_then(&mut given) {
-                Some(identifier) => {
-                    text.push_str(&format!("\"{}\"", identifier.replace('"', "\"\"")));
-                    at += 3;
-                }
-                None => {
-                    text.push_str(here);
-                    at += 1;
-                }
-            }
-        }
-        Sql {
-            text,
-            binds: self.binds.clone(),
-        }
-    }
-
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.binds.iter().map(String::as_str)
     }

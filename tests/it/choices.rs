@@ -58,7 +58,7 @@ fn delete(id: &str, key: &str, params: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_request_meets_the_database_and_the_table_that_it_chose() {
+async fn invariant_07_each_request_meets_the_database_and_the_table_that_it_chose() {
     let (house, north, south) = house().await;
     let worker = house.worker();
     let before = left(&north).await;

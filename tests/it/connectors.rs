@@ -11,6 +11,7 @@ mod answers;
 mod archive;
 mod bucket;
 mod chunks;
+mod guarded;
 mod harness;
 mod http;
 mod oddly;

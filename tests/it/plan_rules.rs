@@ -359,6 +359,21 @@ otherwise = "it is in use"
             "update t set a = 1 where id = :id returning a",
             "wanted a query",
         ),
+        (
+            "for update",
+            "for update skip locked",
+            "guard.sql has `skip locked`, so what somebody else holds",
+        ),
+        (
+            "select idle from",
+            "select idle, size from",
+            "guard.sql gives 2 columns; wanted one, a boolean",
+        ),
+        (
+            "it is in use",
+            "it is\\nin use",
+            "guard.otherwise is no line that can be told",
+        ),
         ("otherwise = \"it is in use\"", "", "guard.otherwise is missing"),
         (
             "it is in use",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sqlx::AssertSqlSafe;
 
-use super::database::{Database, Mode};
+use super::database::{Database, Mode, Work};
 use crate::clock::Boottime;
 use crate::deletion::Verdict;
 use crate::plan::{Sql, Values};
@@ -35,19 +35,10 @@ pub(in crate::connectors) async fn read_rows(
     deadline: Boottime,
 ) -> Result<Vec<JsonRow>, Verdict> {
     let read = async {
-        let sql = as_json(sql, Some(limit));
         let mut work = database.begin(Mode::ReadOnly, deadline).await?;
-        let bound = match work.bind(&sql, values).await {
-            Ok(bound) => bound,
-            Err(unbound) => return Err(work.give_up(unbound).await),
-        };
-        let query = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(sql.text), bound);
-        let texts = match query.fetch_all(work.connection()).await {
-            Ok(texts) => texts,
-            Err(error) => return Err(work.trouble(&error).await),
-        };
+        let rows = rows_of(&mut work, sql, values, limit).await?;
         work.commit().await?;
-        texts.iter().map(|text| parse(text)).collect()
+        Ok(rows)
     };
     match tokio::time::timeout(deadline.left(), read).await {
         Ok(Err(Verdict::Unknown { why })) => Err(Verdict::again(why)),
@@ -55,6 +46,26 @@ pub(in crate::connectors) async fn read_rows(
         // A read has no effect, so silence is no reason to probe.
         Err(_) => Err(Verdict::again("the database gave no answer in time")),
     }
+}
+
+/// The same in a transaction that goes on. After an error it is over, or goes with its connection.
+pub(super) async fn rows_of(
+    work: &mut Work,
+    sql: &Sql,
+    values: &Values,
+    limit: u32,
+) -> Result<Vec<JsonRow>, Verdict> {
+    let sql = as_json(sql, Some(limit));
+    let bound = match work.bind(&sql, values).await {
+        Ok(bound) => bound,
+        Err(unbound) => return Err(work.give_up(unbound).await),
+    };
+    let query = sqlx::query_scalar_with::<_, String, _>(AssertSqlSafe(sql.text), bound);
+    let texts = match query.fetch_all(work.connection()).await {
+        Ok(texts) => texts,
+        Err(error) => return Err(work.trouble(&error).await),
+    };
+    texts.iter().map(|text| parse(text)).collect()
 }
 
 fn parse(text: &str) -> Result<JsonRow, Verdict> {
