@@ -275,6 +275,40 @@ async fn those_who_sum_up_at_once_say_it_once() {
     assert_eq!(house.count("select count(*) from sexton.batch_deltas").await, 0);
 }
 
+/// The second comes while the first has said it and not yet committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_08_two_that_find_a_batch_over_at_the_same_moment_say_it_once() {
+    const SAY: &str = "select sexton.complete_batches('1 hour', '1 hour', 10)";
+    let house = house().await;
+    house.worker_once().await;
+    house
+        .sql(
+            "insert into sexton.batch_deltas (tenant, batch, word, n, size)
+             values ('t', 'b', 'known', 1, 1), ('t', 'b', 'deleted', 1, null)",
+        )
+        .await;
+    house.sql("select sexton.fold_batches(10)").await;
+    let mut first = house.db.begin().await.expect("a transaction");
+    let said: i32 = sqlx::query_scalar(SAY)
+        .fetch_one(&mut *first)
+        .await
+        .expect("said");
+    assert_eq!(said, 1);
+    let db = house.db.clone();
+    let second = tokio::spawn(async move { sqlx::query_scalar::<_, i32>(SAY).fetch_one(&db).await });
+    // It either passes by, as it should, or waits for the first one's lock.
+    let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                 and wait_event_type = 'Lock' and query like '%complete_batches%')";
+    while !second.is_finished() && !house.is(waits).await {
+        tokio::task::yield_now().await;
+    }
+    first.commit().await.expect("a commit");
+    assert_eq!(second.await.expect("no panic").expect("an answer"), 0);
+    assert!(house.is("select sequence = 1 from sexton.batches").await);
+    let told = "select count(*) from sexton.outbox where kind = 'batch.completed'";
+    assert_eq!(house.count(told).await, 1);
+}
+
 /// For whoever runs it with `--no-capture`.
 pub(crate) fn note(text: &str) {
     use std::io::Write;
