@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, BrokerError};
 use crate::connectors::{Systems, WrongSystem};
 use crate::engine::{Engine, Parts, PlanBook, fits};
-use crate::intake::Intake;
+use crate::intake::{Intake, Reception};
 use crate::plan::{Plan, PlanErrors, parse_plan_for};
 use crate::relay::Relay;
 use crate::retention::Retention;
@@ -285,15 +285,17 @@ pub async fn run(
     let mut working = tokio::spawn(engine.run());
     let mut taking_in = has(Role::Intake).then(|| {
         let intake = Intake {
-            settings: settings.intake.clone(),
             inlet: broker.inlet(stopper.drain_token()),
-            outlet: broker.outlet(),
-            store: store.clone(),
-            book,
-            admissions,
-            instruments,
             stopper: stopper.clone(),
-            outbox_wake,
+            reception: Reception {
+                settings: settings.intake.clone(),
+                outlet: broker.outlet(),
+                store: store.clone(),
+                book,
+                admissions,
+                instruments,
+                outbox_wake,
+            },
         };
         tokio::spawn(intake.run())
     });

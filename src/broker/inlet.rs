@@ -166,7 +166,8 @@ impl Inlet {
         if let Some(flow) = self.flow.take() {
             self.tally.set_consuming(false);
             self.caution.ended(flow.acknowledged());
-            flow.end().await;
+            // A task of its own: a caller that stops waiting must not leave a channel half closed that keeps messages.
+            let _ended = tokio::spawn(flow.end()).await;
         }
     }
 

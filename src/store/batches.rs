@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{Candidate, Store, StoreError};
-use crate::deletion::DeletionId;
+use crate::deletion::{DeletionId, Key, Request};
 
 /// Deltas of one fold. Each stands for up to a batch of records.
 const FOLD_MAX_ROWS: i32 = 2_000;
@@ -38,15 +38,48 @@ pub(super) async fn told(
     if known.is_empty() {
         return Ok(());
     }
+    let keyed: Vec<&Request> = requests
+        .iter()
+        .map(|(candidate, _)| &candidate.request)
+        .filter(|request| request.batch.is_some() && request.key.is_some())
+        .collect();
+    // What was turned away and comes again, its cause repaired, was counted already: as rejected, which it is no more.
     sqlx::query(
-        "/* batch_known */ insert into sexton.batch_deltas (tenant, batch, word, n, size)
+        "/* batch_known */ with again as (
+             select i.tenant, i.batch, count(*)::integer as n
+             from unnest($5::text[], $6::text[], $7::text[]) as i (tenant, batch, key)
+             where exists (select from sexton.rejections x
+                           where x.tenant = i.tenant and x.key = i.key and x.batch = i.batch)
+             group by 1, 2
+         )
+         insert into sexton.batch_deltas (tenant, batch, word, n, size)
          select i.tenant, i.batch, 'known', i.n, i.size
-         from unnest($1::text[], $2::text[], $3::integer[], $4::integer[]) as i (tenant, batch, n, size)",
+         from unnest($1::text[], $2::text[], $3::integer[], $4::integer[]) as i (tenant, batch, n, size)
+         union all
+         select tenant, batch, 'rejected', -n, null from again",
     )
     .bind(known.keys().map(|(tenant, _)| *tenant).collect::<Vec<_>>())
     .bind(known.keys().map(|(_, batch)| *batch).collect::<Vec<_>>())
     .bind(known.values().map(|(n, _)| *n).collect::<Vec<_>>())
     .bind(known.values().map(|(_, size)| *size).collect::<Vec<_>>())
+    .bind(
+        keyed
+            .iter()
+            .map(|request| request.target.tenant.as_str())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        keyed
+            .iter()
+            .map(|request| request.batch.as_deref())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        keyed
+            .iter()
+            .map(|request| request.key.as_ref().map(Key::as_str))
+            .collect::<Vec<_>>(),
+    )
     .execute(&mut *tx)
     .await
     .map_err(StoreError::doing("counting requests of batches"))?;

@@ -2,15 +2,14 @@
 //! with a part of it; and nobody else has to wait for it.
 
 use serde_json::{Value, json};
-use sexton::crash::CrashPoint;
 
 use crate::heard::Event;
 use crate::house::House;
 use crate::shop::{THING, delete, with};
 
-const SETTINGS: &str = "[retention]\nevery = \"20ms\"\nbatch_quiet = \"400ms\"\n";
+pub(crate) const SETTINGS: &str = "[retention]\nevery = \"20ms\"\nbatch_quiet = \"400ms\"\n";
 
-fn bulk(key: &str, ids: impl IntoIterator<Item = String>) -> Value {
+pub(crate) fn bulk(key: &str, ids: impl IntoIterator<Item = String>) -> Value {
     let targets: Vec<Value> = ids
         .into_iter()
         .map(|id| json!({"type": "shop.thing", "id": id}))
@@ -18,7 +17,7 @@ fn bulk(key: &str, ids: impl IntoIterator<Item = String>) -> Value {
     json!({"targets": targets, "tenant": "t", "key": key})
 }
 
-async fn house() -> House {
+pub(crate) async fn house() -> House {
     let mut house = House::new().await;
     house.also_settings(SETTINGS);
     house
@@ -26,7 +25,7 @@ async fn house() -> House {
 
 impl House {
     /// The nth time that the batch is said to be over.
-    async fn over(&self, batch: &str, nth: u64) -> Event {
+    pub(crate) async fn over(&self, batch: &str, nth: u64) -> Event {
         let is = |event: &&Event| {
             let data = &event.body["data"];
             event.kind() == "batch.completed" && data["batch"] == batch && data["sequence"] == nth
@@ -38,7 +37,7 @@ impl House {
             .await
     }
 
-    fn said_over(&self, batch: &str) -> usize {
+    pub(crate) fn said_over(&self, batch: &str) -> usize {
         let all = self.heard.all();
         let mut ids: Vec<&str> = all
             .iter()
@@ -51,7 +50,7 @@ impl House {
     }
 }
 
-fn counts(event: &Event) -> (&Value, &Value) {
+pub(crate) fn counts(event: &Event) -> (&Value, &Value) {
     let detail = &event.body["data"]["detail"];
     (&detail["size"], &detail["counts"])
 }
@@ -196,100 +195,118 @@ async fn a_batch_of_unknown_size_is_over_when_it_is_quiet_and_what_comes_late_op
     worker.stop().await;
 }
 
+/// A person repairs the cause and sends it again: it is no second request of its batch.
 #[tokio::test(flavor = "multi_thread")]
-async fn invariant_01_a_bulk_whose_admission_is_cut_short_comes_again_and_is_the_same_requests() {
-    let mut house = House::with_short_leases().await;
-    house.also_settings(SETTINGS);
-    house.also_settings("[intake]\nbatch_max = 10\n");
-    let ids: Vec<String> = (0..35).map(|n| format!("i{n}")).collect();
-    let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-    house.things(&names).await;
-    house.publish(bulk("cut", ids.clone())).await;
-    let armed = format!("{}#2", CrashPoint::AdmissionAfterCommit.name());
-    house.process(&[("SEXTON_CRASH_AT", &armed)]).ended().await;
-    assert_eq!(
-        house.count("select count(*) from sexton.requests").await,
-        20,
-        "two parts are in, two are not, and nothing is acknowledged"
-    );
-    // Nobody waits for the term of the one that is gone.
-    house
-        .sql("update sexton.terms set until = now() - interval '1 second'")
-        .await;
-    let (one, two) = (house.worker(), house.worker());
-    let event = house.over("cut", 1).await;
-    assert_eq!(counts(&event), (&json!(35), &json!({"deleted": 35})));
-    house.everything_is_over().await;
-    one.stop().await;
-    two.stop().await;
-    assert_eq!(house.count("select count(*) from sexton.requests").await, 35);
-    for nth in 0..35 {
-        assert_eq!(house.heard.ends(&format!("cut#{nth}")).len(), 1, "{nth}");
-    }
-    assert_eq!(house.said_over("cut"), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn invariant_11_many_at_once_let_others_pass() {
-    const MANY: usize = 5_000;
-    const SINGLE: usize = 10;
-    let mut house = house().await;
-    house.change_settings("lanes = 1", "lanes = 2");
-    house
-        .sql("insert into shop.things (id) select 'x' || n from generate_series(0, 5009) n")
-        .await;
+async fn what_was_rejected_and_comes_again_is_counted_as_what_became_of_it() {
+    let house = house().await;
+    house.things(&["a"]).await;
     let worker = house.worker();
-    house
-        .publish(bulk("many", (0..MANY).map(|n| format!("x{n}"))))
-        .await;
-    house
-        .until(
-            "the batch is under way",
-            "select count(*) > 500 from sexton.deletions",
-        )
-        .await;
-    let began = tokio::time::Instant::now();
-    let mut outbox = 0;
-    let mut waits = Vec::new();
-    for n in 0..SINGLE {
-        house
-            .publish(with(
-                delete(&format!("x{}", MANY + n)),
-                json!({"key": format!("one-{n}")}),
-            ))
-            .await;
-    }
-    for n in 0..SINGLE {
-        let end = house.heard.end(&format!("one-{n}")).await;
-        assert_eq!(end.detail("result"), Some("deleted"));
-        waits.push(began.elapsed());
-        outbox = outbox.max(house.count("select count(*) from sexton.outbox").await);
-    }
-    let singles = began.elapsed();
-    let open = house.count("select count(*) from sexton.open_deletions").await;
-    let event = house.over("many", 1).await;
-    let whole = began.elapsed();
-    assert_eq!(counts(&event), (&json!(MANY), &json!({"deleted": MANY})));
-    waits.sort_unstable();
-    let median = waits[SINGLE / 2];
-    note(&format!(
-        "{SINGLE} others in {singles:?}, median wait {median:?}; then {open} of the batch were open; \
-         the batch took {whole:?} from there; at most {outbox} rows in the outbox"
-    ));
-    assert!(open > 0, "the batch was over before the others were");
-    assert!(
-        median < whole / 4,
-        "an other waited {median:?} beside a batch of {whole:?}"
-    );
-    assert!(outbox < 5_000, "{outbox} rows in the outbox");
+    let mut mixed = bulk("r", ["a".to_owned()]);
+    let late = json!({"type": "shop.late", "id": "x"});
+    mixed["targets"].as_array_mut().expect("targets").push(late);
+    house.publish(mixed).await;
+    let counted = json!({"deleted": 1, "rejected": 1});
+    assert_eq!(counts(&house.over("r", 1).await), (&json!(2), &counted));
+    worker.stop().await;
+    house.plan("late", &THING.replace("\"shop.thing\"", "\"shop.late\""));
+    let worker = house.worker();
+    let kept = house
+        .desk()
+        .await
+        .peek(sexton::broker::REJECTED_QUEUE, 1)
+        .await
+        .expect("a look");
+    let kept: Value = serde_json::from_slice(&kept[0].body).expect("JSON");
+    house.publish(kept).await;
+    let counted = json!({"deleted": 1, "absent": 1});
+    assert_eq!(counts(&house.over("r", 2).await), (&json!(2), &counted));
     house.everything_is_over().await;
     worker.stop().await;
+}
+
+/// Told by one while three sum up and say, each as often as they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_sum_up_at_once_say_it_once() {
+    const MANY: i64 = 400;
+    let house = house().await;
+    house.worker_once().await;
+    let sums_up = |_| {
+        let db = house.db.clone();
+        tokio::spawn(async move {
+            let over = "select exists (select from sexton.batches where completed_at is not null)";
+            while !sqlx::query_scalar::<_, bool>(over)
+                .fetch_one(&db)
+                .await
+                .expect("a look")
+            {
+                let turn = "select sexton.fold_batches(7), sexton.complete_batches('1 hour', '1 hour', 10)";
+                sqlx::query(turn).execute(&db).await.expect("a turn");
+            }
+        })
+    };
+    let all: Vec<_> = (0..3).map(sums_up).collect();
+    for _ in 0..MANY {
+        // Its admission, and later its end.
+        for (word, size) in [("known", Some(MANY)), ("deleted", None)] {
+            sqlx::query(
+                "insert into sexton.batch_deltas (tenant, batch, word, n, size) values ('t', 'b', $1, 1, $2::bigint)",
+            )
+            .bind(word)
+            .bind(size)
+            .execute(&house.db)
+            .await
+            .expect("it is told");
+        }
+    }
+    for one in all {
+        one.await.expect("it sums up until it is over");
+    }
+    assert!(
+        house
+            .is("select known = 400 and done = 400 and deleted = 400 and sequence = 1 from sexton.batches")
+            .await
+    );
     assert_eq!(
         house
-            .count("select count(*) from shop.things where gone_at is null")
+            .count("select count(*) from sexton.outbox where kind = 'batch.completed'")
             .await,
-        0
+        1
     );
+    assert_eq!(house.count("select count(*) from sexton.batch_deltas").await, 0);
+}
+
+/// The second comes while the first has said it and not yet committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_08_two_that_find_a_batch_over_at_the_same_moment_say_it_once() {
+    const SAY: &str = "select sexton.complete_batches('1 hour', '1 hour', 10)";
+    let house = house().await;
+    house.worker_once().await;
+    house
+        .sql(
+            "insert into sexton.batch_deltas (tenant, batch, word, n, size)
+             values ('t', 'b', 'known', 1, 1), ('t', 'b', 'deleted', 1, null)",
+        )
+        .await;
+    house.sql("select sexton.fold_batches(10)").await;
+    let mut first = house.db.begin().await.expect("a transaction");
+    let said: i32 = sqlx::query_scalar(SAY)
+        .fetch_one(&mut *first)
+        .await
+        .expect("said");
+    assert_eq!(said, 1);
+    let db = house.db.clone();
+    let second = tokio::spawn(async move { sqlx::query_scalar::<_, i32>(SAY).fetch_one(&db).await });
+    // It either passes by, as it should, or waits for the first one's lock.
+    let waits = "select exists (select from pg_stat_activity where datname = current_database()
+                 and wait_event_type = 'Lock' and query like '%complete_batches%')";
+    while !second.is_finished() && !house.is(waits).await {
+        tokio::task::yield_now().await;
+    }
+    first.commit().await.expect("a commit");
+    assert_eq!(second.await.expect("no panic").expect("an answer"), 0);
+    assert!(house.is("select sequence = 1 from sexton.batches").await);
+    let told = "select count(*) from sexton.outbox where kind = 'batch.completed'";
+    assert_eq!(house.count(told).await, 1);
 }
 
 /// For whoever runs it with `--no-capture`.

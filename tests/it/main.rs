@@ -21,6 +21,7 @@ mod asyncapi;
 mod batches;
 mod breakers;
 mod broker;
+mod bulks;
 mod calls;
 mod choices;
 mod cli;
