@@ -1,27 +1,24 @@
 //! Bulks of many targets: cut short, stopped, and beside others that do not wait for them.
 
-use std::time::Duration;
-
 use serde_json::json;
 use sexton::broker::REQUESTS_QUEUE;
 use sexton::crash::CrashPoint;
 
 use crate::batches::{SETTINGS, bulk, counts, house, note};
-use crate::house::House;
+use crate::house::{House, patience};
 use crate::shop::{delete, with};
 
 impl House {
     /// Messages that nobody has acknowledged and nobody holds.
     async fn waits_in_queue(&self, wanted: u32) {
         let desk = self.desk().await;
-        for _ in 0..400 {
-            if desk.depth(REQUESTS_QUEUE).await.expect("a queue").ready == wanted {
-                return;
+        let found = async {
+            while desk.depth(REQUESTS_QUEUE).await.expect("a queue").ready != wanted {
+                tokio::task::yield_now().await;
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        let found = desk.depth(REQUESTS_QUEUE).await.expect("a queue").ready;
-        panic!("{found} messages wait; wanted {wanted}");
+        };
+        let waited = tokio::time::timeout(patience(), found).await;
+        assert!(waited.is_ok(), "{wanted} messages are not back in their queue");
     }
 }
 
