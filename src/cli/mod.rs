@@ -11,6 +11,7 @@ mod rejected;
 mod request;
 mod run;
 mod say;
+mod targets;
 mod wait;
 
 use std::error::Error;
@@ -62,7 +63,7 @@ enum Command {
     /// Bring Sexton's tables up to this release
     #[command(after_help = CODES)]
     Migrate,
-    /// Publish one request, and wait for its outcome if asked to
+    /// Publish one request, or a bulk; wait for the outcome of one if asked to
     #[command(after_help = request::CODES)]
     Request(request::RequestArgs),
     /// Look at deletions, and say a word to them

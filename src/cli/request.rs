@@ -1,5 +1,6 @@
-//! `sexton request`: one request published and confirmed; with `--wait`, what became of it.
+//! `sexton request`: one request or one bulk published and confirmed; of one, with `--wait`, what became of it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::wait::{self, Outcome};
-use super::{CliError, print};
+use super::{CliError, print, targets};
 use crate::broker::{Broker, Desk, Message, PublishOutcome, REQUESTS_EXCHANGE, Unrouted};
 use crate::deletion::wire::{RequestBody, RequestTarget};
-use crate::deletion::{Action, Envelope, Request, read_request};
+use crate::deletion::{Action, Envelope, Request, read_requests};
 use crate::settings::{Part, Settings};
 
 pub(super) const CODES: &str = "\
@@ -34,8 +35,15 @@ pub(super) struct RequestArgs {
     #[arg(value_name = "TYPE")]
     target_type: String,
     /// Which one
-    #[arg(value_name = "ID")]
-    target_id: String,
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "targets",
+        conflicts_with = "targets"
+    )]
+    target_id: Option<String>,
+    /// Many at once, as one bulk: a file with an id a line, or - for the standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "wait")]
+    targets: Option<PathBuf>,
     /// To whom it belongs
     #[arg(long)]
     tenant: String,
@@ -48,9 +56,12 @@ pub(super) struct RequestArgs {
     /// A param of the plan: NAME=TEXT, or NAME:=JSON for numbers and true or false; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// The batch that it is part of
+    /// The batch that it is part of; of a bulk it is its key unless said otherwise
     #[arg(long)]
     batch: Option<String>,
+    /// How many requests the batch has
+    #[arg(long, value_name = "N", requires = "batch")]
+    batch_size: Option<u32>,
     /// Why, for the audit
     #[arg(long)]
     reason: Option<String>,
@@ -69,7 +80,7 @@ pub(super) struct RequestArgs {
     /// How long to wait
     #[arg(long, default_value = "60s", value_parser = humantime::parse_duration, requires = "wait")]
     timeout: Duration,
-    /// Answer in JSON: {key, message_id, outcome: null or {event, request_id, deletion_id, detail}}
+    /// Answer in JSON: {key, message_id, requests: how many, outcome: null or {event, request_id, deletion_id, detail}}
     #[arg(long)]
     json: bool,
 }
@@ -94,8 +105,12 @@ pub(super) async fn request(settings: &Settings, args: RequestArgs) -> Result<Ex
         ..Envelope::default()
     };
     // Read as Sexton will read it: what would be rejected is not even sent.
-    let read = read_request(&body, &envelope)
+    let read = read_requests(&body, &envelope)
         .map_err(|rejection| CliError::Usage(format!("the request would be rejected: {rejection}")))?;
+    let many = read.len();
+    let Some(read) = read.into_iter().next() else {
+        return Err(CliError::Usage("found no target; wanted one at least".to_owned()));
+    };
     let message = Message {
         exchange: REQUESTS_EXCHANGE.to_owned(),
         routing_key: format!("{}.{}", read.target.kind.routing_word(), read.action.word()),
@@ -114,7 +129,7 @@ pub(super) async fn request(settings: &Settings, args: RequestArgs) -> Result<Ex
     desk.close().await;
     let outcome = done?;
     if args.json {
-        print::json(&json!({"key": key, "message_id": message_id, "outcome": outcome}));
+        print::json(&json!({"key": key, "message_id": message_id, "requests": many, "outcome": outcome}));
     }
     if !args.wait {
         return Ok(ExitCode::SUCCESS);
@@ -176,6 +191,10 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
         let (name, value) = param_of(param)?;
         params.insert(name, value);
     }
+    let target = |id: String| RequestTarget {
+        kind: args.target_type.clone(),
+        id,
+    };
     let body = RequestBody {
         version: None,
         action: Some(match args.action {
@@ -183,15 +202,15 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
             ActionArg::Restore => Action::Restore,
             ActionArg::Cancel => Action::Cancel,
         }),
-        target: Some(RequestTarget {
-            kind: args.target_type.clone(),
-            id: args.target_id.clone(),
-        }),
-        targets: None,
+        target: args.target_id.clone().map(target),
+        targets: match &args.targets {
+            Some(file) => Some(targets::ids_in(file)?.into_iter().map(target).collect()),
+            None => None,
+        },
         tenant: args.tenant.clone(),
         key: Some(key.to_owned()),
         batch: args.batch.clone(),
-        batch_size: None,
+        batch_size: args.batch_size,
         requested_by: args.requested_by.clone(),
         reason: args.reason.clone(),
         not_before: args.not_before.clone(),

@@ -5,6 +5,7 @@ use sexton::broker::REQUESTS_QUEUE;
 use sexton::crash::CrashPoint;
 
 use crate::batches::{SETTINGS, bulk, counts, house, note};
+use crate::cli::sexton;
 use crate::house::{House, patience};
 use crate::shop::{delete, with};
 
@@ -190,4 +191,36 @@ async fn invariant_11_many_at_once_let_others_pass() {
             .await,
         0
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_can_be_asked_for_from_a_file_of_ids() {
+    let house = house().await;
+    house.things(&["a", "b"]).await;
+    let worker = house.worker();
+    std::fs::write(house.folder().join("ids"), "a\nb\n\nnobody\n").expect("a file");
+    let ask = ["request", "shop.thing", "--tenant", "t", "--targets"];
+    let asked = |more: &[&'static str]| [&ask[..], more].concat();
+    let said = sexton(&house, &asked(&["ids", "--key", "f", "--json"])).await;
+    assert_eq!(said.ended_with(0).json()["requests"], 3);
+    let event = house.over("f", 1).await;
+    assert_eq!(counts(&event), (&json!(3), &json!({"deleted": 2, "absent": 1})));
+    // What would be rejected is not sent, and what cannot be read is said.
+    std::fs::write(house.folder().join("empty"), "\n").expect("a file");
+    let said = sexton(&house, &asked(&["empty"])).await.ended_with(64);
+    assert!(
+        said.err.contains("found 0 targets; wanted 1 to 10000"),
+        "{}",
+        said.err
+    );
+    let said = sexton(&house, &asked(&["missing"])).await.ended_with(64);
+    assert!(
+        said.err.contains("--targets: cannot read missing"),
+        "{}",
+        said.err
+    );
+    let both = ["request", "shop.thing", "a", "--tenant", "t", "--targets", "ids"];
+    sexton(&house, &both).await.ended_with(64);
+    house.everything_is_over().await;
+    worker.stop().await;
 }
