@@ -71,7 +71,7 @@ impl Bulks {
         }
     }
 
-    /// Before the end: the one that is under way is finished, the others go back to the queue.
+    /// Before the end: if the one that is under way has its last part in, it is decided; all else goes back to the queue.
     pub(super) async fn last(&mut self) -> Option<Result<Batch, Undecided>> {
         self.waiting.clear();
         match self.is_empty() {
@@ -100,12 +100,8 @@ impl Bulks {
         };
         self.now = Some(batch);
         self.task.spawn(async move {
-            for (nth, bulk) in bulks.iter().enumerate() {
-                // One may be finished in a stop, a row of them would outlast it.
-                if nth > 0 && stopper.is_draining() {
-                    return Err(Undecided(None));
-                }
-                reception.decide_bulk(bulk).await?;
+            for bulk in &bulks {
+                reception.decide_bulk(bulk, &stopper).await?;
             }
             Ok(())
         });

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::decide::{self, Known};
 use crate::deletion::{DeletionId, Rejection, RequestId, SignalKind, TurnedAway};
 use crate::engine::{Admissions, PlanBook};
+use crate::stopper::Stopper;
 use crate::store::{Admission, Candidate, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
 
@@ -45,14 +46,18 @@ impl Reception {
         Ok(bulks)
     }
 
-    /// One bulk, a transaction for each part. What is wrong with single ones is told when all parts are in.
-    pub(super) async fn decide_bulk(&mut self, bulk: &Delivery) -> Result<(), Undecided> {
+    /// One bulk, a transaction for each part. What is wrong with single ones is told when all parts are in. In a stop the
+    /// rest is not begun: lanes that have nothing left to do are gone before ten thousand are in.
+    pub(super) async fn decide_bulk(&mut self, bulk: &Delivery, stopper: &Stopper) -> Result<(), Undecided> {
         let now = clock::now();
         let mut rejections = Vec::new();
         match requests_of(bulk) {
             Ok(requests) => {
                 let mut rest = requests.into_iter().peekable();
                 while rest.peek().is_some() {
+                    if stopper.is_draining() {
+                        return Err(Undecided(None));
+                    }
                     let part = rest.by_ref().take(self.settings.batch_max).collect();
                     self.admit(part, now, &mut rejections).await?;
                 }

@@ -60,9 +60,9 @@ async fn invariant_01_a_bulk_whose_admission_is_cut_short_comes_again_and_is_the
     assert_eq!(house.said_over("cut"), 1);
 }
 
-/// A stop in the middle of several bulks: the one under way is finished, the others go back, and nothing is lost.
+/// A stop in the middle: what is not in goes back, what is in is a copy when it comes again, and nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_finishes_the_bulk_under_way_and_hands_the_others_back() {
+async fn invariant_01_a_stop_hands_a_bulk_back_that_is_not_wholly_admitted() {
     const BULKS: usize = 3;
     const EACH: usize = 2_000;
     let mut house = house().await;
@@ -76,19 +76,10 @@ async fn a_stop_finishes_the_bulk_under_way_and_hands_the_others_back() {
         .until("a part is in", "select exists (select from sexton.requests)")
         .await;
     worker.stop().await;
-    let (all, whole) = (
-        house.count("select count(*) from sexton.requests").await,
-        house
-            .count(
-                "select count(*) from (select from sexton.requests group by batch having count(*) = 2000) b",
-            )
-            .await,
-    );
-    note(&format!(
-        "{all} requests of {whole} whole bulks were in after the stop"
-    ));
-    assert_eq!(all, whole * 2_000, "no bulk is cut in the middle by a stop");
-    assert!((1..3).contains(&whole), "{whole} bulks were admitted in a stop");
+    let all = house.count("select count(*) from sexton.requests").await;
+    note(&format!("{all} of 6000 requests were in after the stop"));
+    assert!(all < 6_000, "the stop came when all was over");
+    assert_eq!(all % 100, 0, "a part is in or it is not");
     let worker = house.worker();
     for nth in 0..BULKS {
         let event = house.over(&format!("stop-{nth}"), 1).await;
