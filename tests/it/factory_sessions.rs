@@ -181,7 +181,9 @@ async fn a_restore_inside_the_window_cancels_the_purge() {
     assert_eq!(state(&platform, &back.id).await, Some(false), "still hidden");
     let restored = house.ended(request("restore", back, "back", json!({}))).await;
     assert_eq!(restored.kind(), "restored");
-    // Had the purge of what came back not been cancelled, it would be due no later than this one.
+    // The plan would not erase what is visible; so what is looked at is whether Sexton would still ask for it.
+    let windows = "select count(*) from sexton.windows";
+    assert_eq!(house.count(windows).await, 1, "only of what was not taken back");
     house.windows_end().await;
     assert_eq!(
         told(&house.purged(&gone.id).await),
@@ -189,6 +191,8 @@ async fn a_restore_inside_the_window_cancels_the_purge() {
     );
     house.everything_is_over().await;
     worker.stop().await;
+    let purges = "select count(*) from sexton.requests where action = 'purge'";
+    assert_eq!(house.count(purges).await, 1);
     assert_eq!(state(&platform, &back.id).await, Some(true));
     assert_eq!(
         messages_of(&platform, back).await,
