@@ -5,7 +5,8 @@ use sqlx::{Executor, PgPool};
 
 use crate::heard::Event;
 use crate::house::House;
-use crate::worlds::sessions::{COMPUTERS, PLATFORM, Session, fill, from_seed};
+use crate::worlds::platform::SCHEMA;
+use crate::worlds::sessions::{COMPUTERS, Session, fill, from_seed};
 
 const TYPE: &str = "factory.session";
 
@@ -26,7 +27,7 @@ async fn with_window(count: usize, window: &str, every: &str) -> (House, PgPool,
     house.also_settings(&format!("[retention]\nevery = {every:?}\n"));
     let platform = house.store("platform").await;
     let sessions = from_seed(11, count);
-    platform.execute(PLATFORM).await.expect("the platform's tables");
+    platform.execute(SCHEMA).await.expect("the platform's tables");
     fill(&platform, &sessions).await.expect("the platform's rows");
     house.shipped(TYPE, &[("window = \"30d\"", &format!("window = {window:?}"))]);
     (house, platform, sessions)
