@@ -4,7 +4,6 @@
 //! The order is the story: fill, publish, kill, wait, count, check, clear away. It ends with 0 only if nothing is off.
 
 mod checks;
-mod estate;
 mod fill;
 mod ledger;
 mod others;
@@ -25,14 +24,14 @@ use clap::Parser;
 use sqlx::PgPool;
 use tokio::signal::unix::{SignalKind, signal};
 
-use estate::Estate;
 use others::Others;
 use say::say;
 use stage::Stage;
+use worlds::estate::Estate;
+use worlds::platform;
 
 pub(crate) type Fault = Box<dyn Error + Send + Sync>;
 
-const SCHEMA: &str = include_str!("../../deploy/demo/platform.sql");
 const SETTINGS: &str = include_str!("../../deploy/demo/sexton.toml");
 /// From the first server to the last one removed: what is promised of it. A sixth of this is usual on two idle cores.
 const WHOLE_MAX: Duration = Duration::from_secs(180);
@@ -126,10 +125,10 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
 
     let computers = usize::try_from(options.computers)?;
     let estate = Estate::from_seed(options.seed, computers);
-    let platform = PgPool::connect(&stage.platform_url).await?;
+    let factory = PgPool::connect(&stage.platform_url).await?;
     let sexton = PgPool::connect(&stage.sexton_url).await?;
     let client = reqwest::Client::builder().no_proxy().build()?;
-    fill::platform(&platform, SCHEMA, &estate).await?;
+    platform::fill(&factory, &estate).await?;
     fill::cloud(&client, &stage.cloud_url, &estate).await?;
     say!(
         "{} computers of {} organizations; {computers} of them are to go",
@@ -137,7 +136,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         estate.organizations.len(),
     );
 
-    let others = Others::fill(stage, &platform, options.seed).await?;
+    let others = Others::fill(stage, &factory, options.seed).await?;
     say!(
         "and {} sessions of Factory, {} of Powerdrill, {} of Pave, {} of Agno",
         others.sessions.len(),
@@ -146,7 +145,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         others.agno.len(),
     );
 
-    let played = play::play(stage, &estate, &others, &platform, &sexton).await?;
+    let played = play::play(stage, &estate, &others, &factory, &sexton).await?;
     let stopped = stage.stop_worker().await?;
     table::print(&sexton, &played).await?;
     if options.reasons {
@@ -157,14 +156,14 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         estate: &estate,
         others: &others,
         played: &played,
-        platform: &platform,
+        platform: &factory,
         sexton: &sexton,
         client: &client,
         stopped,
     };
     let all_well = checks::all(&world).await?;
     others.close().await;
-    platform.close().await;
+    factory.close().await;
     sexton.close().await;
     Ok(all_well)
 }

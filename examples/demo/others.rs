@@ -53,7 +53,7 @@ impl Others {
         sessions::fill(platform, &others.sessions).await?;
         powerdrill::fill(&others.stores.powerdrill, &others.powerdrill).await?;
         pave::fill(&others.stores.pave, &others.pave).await?;
-        agno::fill(&others.stores.agno, &others.agno).await?;
+        agno::fill(&others.stores.agno, agno::Release::Three, &others.agno).await?;
         Ok(others)
     }
 

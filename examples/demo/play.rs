@@ -9,7 +9,6 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::Fault;
-use crate::estate::Estate;
 use crate::fill;
 use crate::ledger::Ledger;
 use crate::others::Others;
@@ -17,6 +16,7 @@ use crate::progress::Progress;
 use crate::requests::{self, Asked};
 use crate::say::say;
 use crate::stage::Stage;
+use crate::worlds::estate::Estate;
 
 /// Leaves the checks their part of the whole's time; what has no outcome by then has none, and the checks will say so.
 const OUTCOMES_MAX: Duration = Duration::from_secs(150);

@@ -9,7 +9,7 @@ use sexton::broker::{Headers, Message, REQUESTS_EXCHANGE, Unrouted};
 use sexton::deletion::REQUEST_BODY_MAX_BYTES;
 use sexton::deletion::wire::{RequestBody, RequestTarget};
 
-use crate::estate::{Computer, Estate, Provider};
+use crate::worlds::estate::{Computer, Estate, Provider};
 
 pub(crate) const TYPE: &str = "factory.computer";
 /// Of every so many computers, one is asked for in each of these ways.

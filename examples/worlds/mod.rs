@@ -4,7 +4,10 @@
 #![allow(dead_code, reason = "the demonstration and the tests each look at a part")]
 
 pub(crate) mod agno;
+pub(crate) mod archive;
 pub(crate) mod draw;
+pub(crate) mod estate;
 pub(crate) mod pave;
+pub(crate) mod platform;
 pub(crate) mod powerdrill;
 pub(crate) mod sessions;

@@ -4,7 +4,6 @@ use sqlx::PgPool;
 
 use super::draw::Draw;
 
-pub(crate) const PLATFORM: &str = include_str!("../../deploy/demo/platform.sql");
 /// The first may delete sessions, the second may not.
 pub(crate) const ORGANIZATIONS: [&str; 2] = ["org_selected", "org_plain"];
 pub(crate) const COMPUTERS: [&str; 2] = ["cmp_of_sessions_1", "cmp_of_sessions_2"];

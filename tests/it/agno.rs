@@ -17,13 +17,13 @@ const COUNT: usize = 300;
 const TRACES: [&str; 2] = ["spans", "traces"];
 
 /// One release of agno, in an environment of its own.
-struct Agno {
-    python: PathBuf,
-    url: String,
+pub(crate) struct Agno {
+    pub(crate) python: PathBuf,
+    pub(crate) url: String,
 }
 
 impl Agno {
-    async fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agno/store.py");
         let output = tokio::process::Command::new(&self.python)
             .arg(script)
@@ -53,7 +53,7 @@ impl Agno {
     }
 }
 
-fn python(release: &str) -> PathBuf {
+pub(crate) fn python(release: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("target"),
         PathBuf::from,

@@ -1,17 +1,18 @@
 //! Factory computers, carried out by the shipped plan: a platform's rows, an archive, a provider that is asked.
 
-use serde_json::{Value, json};
+use std::path::PathBuf;
+
+use serde_json::json;
 use sqlx::{Executor, PgPool};
 
 use crate::heard::Event;
 use crate::house::House;
 use crate::vendor::{Answer, Vendor};
-use crate::worlds::sessions::PLATFORM;
+use crate::worlds::archive::{files_in, lines, read_back};
+use crate::worlds::estate::{Estate, Provider};
+use crate::worlds::platform::{self, SCHEMA};
 
 const TYPE: &str = "factory.computer";
-/// What has gone wrong in archives before.
-const BODY: &str =
-    "quote \" backslash \\ line\u{2028} \u{202e}abc\u{202c} 日本語 🦀 tab\t end\"}]}\n{\"id\":\"forged\"}";
 
 struct Factory {
     house: House,
@@ -23,35 +24,16 @@ fn told(event: &Event) -> (&str, Option<&str>) {
     (event.kind(), event.detail("result"))
 }
 
-/// Managed `m`, a customer's own `own`, and `late`, which is still being provisioned; each with a key and a session.
-async fn factory() -> Factory {
+/// A platform without tables.
+async fn bare() -> Factory {
     let mut house = House::new().await;
     let vendor = Vendor::open().await;
     vendor.known_to(&mut house, "");
-    vendor.answers("DELETE /machines/i-m", &[Answer::Status(204)]);
-    vendor.answers("DELETE /machines/i-late", &[Answer::Status(204)]);
     let archive = house.folder().join("archive");
     house.also_settings(&format!(
         "[systems.archive]\nkind = \"archive\"\nfolder = {archive:?}\n"
     ));
     let platform = house.store("platform").await;
-    platform.execute(PLATFORM).await.expect("the platform's tables");
-    platform
-        .execute(
-            "insert into organizations (id) values ('org_1'), ('org_2');
-             insert into computers (id, organization_id, provider_type, provider_id, status)
-             values ('m', 'org_1', 'e2b', 'i-m', 'active'), ('own', 'org_1', 'byom', null, 'active'),
-                    ('late', 'org_1', 'e2b', null, 'provisioning');
-             insert into api_keys (id, computer_id) select 'key_' || id, id from computers;
-             insert into sessions (id, organization_id, computer_id, title) select 'ses_' || id, 'org_1', id, 't' from computers",
-        )
-        .await
-        .expect("the platform's rows");
-    sqlx::query("insert into messages (session_id, role, body) select id, 'user', $1 from sessions")
-        .bind(BODY)
-        .execute(&platform)
-        .await
-        .expect("messages");
     house.shipped(
         TYPE,
         &[
@@ -67,6 +49,27 @@ async fn factory() -> Factory {
         platform,
         vendor,
     }
+}
+
+/// Managed `m`, a customer's own `own`, and `late`, which is still being provisioned; each with a key and a session.
+async fn factory() -> Factory {
+    let factory = bare().await;
+    let (vendor, platform) = (&factory.vendor, &factory.platform);
+    vendor.answers("DELETE /machines/i-m", &[Answer::Status(204)]);
+    vendor.answers("DELETE /machines/i-late", &[Answer::Status(204)]);
+    platform.execute(SCHEMA).await.expect("the platform's tables");
+    platform
+        .execute(
+            "insert into organizations (id) values ('org_1'), ('org_2');
+             insert into computers (id, organization_id, provider_type, provider_id, status)
+             values ('m', 'org_1', 'e2b', 'i-m', 'active'), ('own', 'org_1', 'byom', null, 'active'),
+                    ('late', 'org_1', 'e2b', null, 'provisioning');
+             insert into api_keys (id, computer_id) select 'key_' || id, id from computers;
+             insert into sessions (id, organization_id, computer_id, title) select 'ses_' || id, 'org_1', id, 't' from computers",
+        )
+        .await
+        .expect("the platform's rows");
+    factory
 }
 
 impl Factory {
@@ -233,35 +236,50 @@ async fn a_machine_whose_id_comes_to_light_later_is_torn_down_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn archived_sessions_are_read_back_byte_for_byte() {
-    let factory = factory().await;
-    let wanted: Value = sqlx::query_scalar("select to_jsonb(s) from sessions s where computer_id = 'm'")
-        .fetch_one(&factory.platform)
+    let factory = bare().await;
+    let estate = Estate::from_seed(23, 30);
+    platform::fill(&factory.platform, &estate)
         .await
-        .expect("the session");
+        .expect("the platform's rows");
+    let going = || {
+        estate
+            .going()
+            .filter(|computer| !matches!(computer.provider, Provider::Provisioning(_)))
+    };
     let worker = factory.house.worker();
-    factory.delete("m", "org_1", "k").await;
-    let mut found = Vec::new();
-    let mut folders = vec![factory.house.folder().join("archive")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if path.extension().is_some_and(|ending| ending == "zst") => found.push(path),
-                false => {}
-            }
+    for computer in going() {
+        if let Some(machine) = computer.machine() {
+            let what = format!("DELETE /machines/{machine}");
+            factory.vendor.answers(&what, &[Answer::Status(204)]);
         }
+        let (id, organization) = (&computer.id, &computer.organization);
+        assert_eq!(
+            told(&factory.delete(id, organization, id).await),
+            ("completed", Some("deleted"))
+        );
     }
-    assert_eq!(found.len(), 1, "{found:?}");
-    let text = zstd::decode_all(std::fs::read(&found[0]).expect("an archive").as_slice()).expect("zstd");
-    let lines: Vec<Value> = text
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).expect("a line of JSON"))
-        .collect();
-    assert_eq!(lines.len(), 1, "no body makes a line of its own");
-    assert_eq!(lines[0]["id"], wanted["id"]);
-    assert_eq!(lines[0]["messages"][0]["body"], BODY);
+    let files = files_in(&factory.house.folder().join("archive")).expect("the archive");
+    assert_eq!(
+        files.len(),
+        going().count(),
+        "one of each computer, and nothing else"
+    );
+    let mut sessions = 0;
+    for computer in going() {
+        let is_its = |file: &&PathBuf| {
+            file.components()
+                .any(|part| part.as_os_str() == computer.id.as_str())
+        };
+        let file = files.iter().find(is_its).expect(&computer.id);
+        assert_eq!(
+            read_back(file).expect("it is readable"),
+            lines(computer),
+            "{}",
+            computer.id
+        );
+        sessions += computer.sessions.len();
+    }
+    assert!(sessions > 30, "{sessions}");
     factory.house.everything_is_over().await;
     worker.stop().await;
 }

@@ -17,6 +17,7 @@ mod world;
 
 mod admission;
 mod agno;
+mod agno_shapes;
 mod asyncapi;
 mod batches;
 mod breakers;

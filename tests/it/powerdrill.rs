@@ -12,6 +12,11 @@ use crate::worlds::powerdrill::{Session, fill, from_seed};
 
 const TYPE: &str = "powerdrill.session";
 const MILLION: usize = 1_000_000;
+/// The plan's.
+const CHUNK: i64 = 5_000;
+/// Each life removes about a quarter of a million rows: 8 MiB are 33 bytes a row, less than a row itself. What was seen
+/// from run to run is 2 MiB.
+const FLAT_KIB: u64 = 8 * 1024;
 
 fn told(event: &Event) -> (&str, Option<&str>) {
     (event.kind(), event.detail("result"))
@@ -113,11 +118,16 @@ async fn a_session_goes_with_its_history_and_another_users_is_not_found() {
 
 /// Waits until no more than so many are left, and says how many those are.
 async fn down_to(store: &PgPool, session: &Session, bound: i64) -> i64 {
-    let mut every = tokio::time::interval(Duration::from_millis(5));
+    // Counting a million rows is work too, and the worker's work is not to wait for it.
+    let mut every = tokio::time::interval(Duration::from_millis(50));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before = i64::MAX;
     let waited = tokio::time::timeout(patience(), async {
         loop {
             every.tick().await;
             let left = jobs_of(store, session).await;
+            assert!(left <= before, "rows came back: {before}, then {left}");
+            before = left;
             if left <= bound {
                 return left;
             }
@@ -180,7 +190,8 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
         left.windows(2).all(|two| two[1] < two[0]),
         "each life goes on where the rows are: {left:?}"
     );
-    // The proof tells of the last life's rows only: what went before it is not counted twice, and not begun again.
+    // The proof counts no row twice. What a life removed after its last record died with it; all that the last life
+    // found is in, but for the one chunk that the third kill left running at the server.
     let rows: i64 = sqlx::query_scalar(
         "select coalesce(max((e->'verdict'->'proof'->>'rows')::bigint), 0) from sexton.journal j, jsonb_array_elements(j.entries::jsonb) e
          join sexton.requests r on r.key = 'long' where j.deletion_id = r.deletion_id and e->>'step' = '2'",
@@ -188,17 +199,15 @@ async fn a_million_jobs_go_through_three_kills_in_memory_that_stays_flat() {
     .fetch_one(&house.db)
     .await
     .expect("a proof");
-    assert!(
-        rows > 0 && rows <= i64::try_from(MILLION).expect("a million"),
-        "{rows}"
-    );
+    let found = left[3] - CHUNK..=left[0];
+    assert!(found.contains(&rows), "{rows} is not within {found:?}");
     let most = peaks.iter().max().copied().unwrap_or(0);
     assert!(
-        most < idle + 16 * 1024,
-        "a million rows took {most} KiB, and next to none {idle} KiB; wanted at most 16 MiB more"
+        most < idle + FLAT_KIB,
+        "a million rows took {most} KiB, and next to none {idle} KiB; wanted at most {FLAT_KIB} KiB more"
     );
     note(&format!(
-        "left after each kill {left:?}; peaks {peaks:?} KiB, idle {idle} KiB"
+        "{rows} rows in the proof; left after each kill {left:?}; peaks {peaks:?} KiB, idle {idle} KiB"
     ));
     house.everything_is_over().await;
     last.signal(rustix::process::Signal::TERM);

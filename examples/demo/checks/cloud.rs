@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 
 use super::{Sheet, World};
 use crate::Fault;
-use crate::estate::Provider;
 use crate::fill::FOREIGN_MACHINES;
+use crate::worlds::estate::Provider;
 
 #[derive(Deserialize)]
 pub(crate) struct Machines {

@@ -3,7 +3,7 @@
 
 use super::{Sheet, World};
 use crate::Fault;
-use crate::estate::Provider;
+use crate::worlds::estate::Provider;
 
 /// The number of the plan's step that tears the machine down.
 const TEAR_DOWN: i32 = 5;

@@ -1,12 +1,16 @@
 //! Looks at the world itself, not at what Sexton says of it: the platform's rows, the objects in the archive, the
 //! cloud's own count, the events as they came; Sexton's tables only for what is said to be left in them.
 
+mod agno;
 mod archive;
 mod cloud;
 mod journal;
-mod others;
+mod pave;
 mod platform;
+mod powerdrill;
+mod rows;
 mod said;
+mod sessions;
 
 use std::fmt::Display;
 use std::process::ExitStatus;
@@ -14,11 +18,11 @@ use std::process::ExitStatus;
 use sqlx::PgPool;
 
 use crate::Fault;
-use crate::estate::Estate;
 use crate::others::Others;
 use crate::play::Played;
 use crate::say::say;
 use crate::stage::Stage;
+use crate::worlds::estate::Estate;
 
 /// More of the same would only hide the next check.
 const SHOWN_MAX: usize = 5;
@@ -42,7 +46,10 @@ pub(crate) async fn all(world: &World<'_>) -> Result<bool, Fault> {
     platform::check(world, &machines, &mut sheet).await?;
     archive::check(world, &mut sheet).await?;
     cloud::check(world, &machines, &mut sheet).await?;
-    others::check(world, &mut sheet).await?;
+    sessions::check(world, &mut sheet).await?;
+    powerdrill::check(world, &mut sheet).await?;
+    pave::check(world, &mut sheet).await?;
+    agno::check(world, &mut sheet).await?;
     said::check(world, &mut sheet).await?;
     journal::check(world, &mut sheet).await?;
     Ok(sheet.all_well())

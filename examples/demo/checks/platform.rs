@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::cloud::Machines;
 use super::{Sheet, World};
 use crate::Fault;
-use crate::estate::Computer;
+use crate::worlds::estate::Computer;
 
 type At = Option<OffsetDateTime>;
 

@@ -6,7 +6,7 @@
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-use crate::worlds::draw::Draw;
+use super::draw::Draw;
 
 /// For each ten computers that go there is one that must stay as it is.
 const DELETED_FOR_EACH_SURVIVOR: usize = 10;
