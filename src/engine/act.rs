@@ -50,12 +50,12 @@ impl Drive {
             Looked::NotFound => {
                 answered(permit.as_ref());
                 let age = stored.plan.tombstone;
-                let looked_up_by = stored.plan.looked_up_by(&self.opened.params);
+                let meant_by = self.shared.parts.book.meant_by(&self.opened);
                 match self
                     .shared
                     .parts
                     .store
-                    .tombstone_knows(&self.opened.target, &looked_up_by, age)
+                    .tombstone_knows(&self.opened.target, &meant_by, age)
                     .await
                 {
                     Ok(known) => self.note(Entry::Looked { facts: None, known }),

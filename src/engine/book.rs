@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::connectors::Systems;
 use crate::deletion::{Action, TargetType};
-use crate::plan::Plan;
+use crate::plan::{MeantBy, Plan};
 use crate::store::{Opened, Store, StoreError, StoredPlan};
 
 /// Beyond this they are made anew: a plan costs some kilobytes.
@@ -117,6 +117,12 @@ impl PlanBook {
             }
             book.chosen.entry(which).or_insert(chosen).clone()
         }))
+    }
+
+    /// Which one is meant by the deletion's target and params.
+    pub fn meant_by(&self, opened: &Opened) -> Vec<MeantBy> {
+        self.course(opened.plan, opened.action)
+            .map_or_else(Vec::new, |(course, _)| course.plan.meant_by(&opened.params))
     }
 
     /// What a version does for an action, and whether that depends on a request; without steps where it has no such course.

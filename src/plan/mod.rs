@@ -37,6 +37,7 @@ mod courses;
 pub use condition::CannotTell;
 pub use courses::{Restorable, TOMBSTONE_DEFAULT, Watch};
 mod params;
+pub use params::MeantBy;
 
 mod check;
 pub use check::{

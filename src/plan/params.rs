@@ -6,6 +6,15 @@ use super::condition::kind;
 use super::source::one_of;
 use super::{Param, ParamKind, Plan, Values};
 
+/// A param that is a part of what is meant by a target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeantBy {
+    pub name: String,
+    pub value: Value,
+    /// What a request means that does not say it.
+    pub left_out: Value,
+}
+
 impl Plan {
     /// The field is a JSON pointer into the request; the detail never repeats what was sent.
     pub fn check_params(&self, given: &Map<String, Value>) -> Result<(), (String, String)> {
@@ -39,12 +48,28 @@ impl Plan {
         }
     }
 
-    /// Those of the given params that the lookup asks for: with the target's id they say which one is meant.
-    pub fn looked_up_by(&self, given: &Map<String, Value>) -> Map<String, Value> {
-        let asked = |name: &str| self.lookup.as_ref().is_some_and(|lookup| lookup.sql.uses(name));
-        let names = self.params.keys().filter(|name| asked(name));
-        names
-            .map(|name| (name.clone(), given.get(name).cloned().unwrap_or(Value::Null)))
+    /// The params that say, with the target's id, which one is meant: those that the lookup asks for, and those that choose
+    /// where it asks. To be asked of the plan as it was written: once all is chosen, nothing tells of the choice.
+    pub fn meant_by(&self, given: &Map<String, Value>) -> Vec<MeantBy> {
+        let Some(lookup) = &self.lookup else {
+            return Vec::new();
+        };
+        let places = lookup.sql.places();
+        let chooser = self.choices.get(&lookup.on).map(|choice| &choice.by);
+        let asked = |name: &String| {
+            lookup.sql.uses(name) || places.contains(name) || chooser.is_some_and(|by| by == name)
+        };
+        let nothing = Map::new();
+        let (values, left_out) = (self.param_values(given), self.param_values(&nothing));
+        values
+            .into_iter()
+            .zip(left_out.into_values())
+            .filter(|((name, _), _)| asked(name))
+            .map(|((name, value), left_out)| MeantBy {
+                name,
+                value,
+                left_out,
+            })
             .collect()
     }
 
@@ -145,5 +170,43 @@ mod tests {
         let values = plan.param_values(given.as_object().expect("an object"));
         assert_eq!(values.get("count"), Some(&Value::Null));
         assert_eq!(values.get("owner"), Some(&json!("x")));
+    }
+
+    #[test]
+    fn what_is_meant_is_told_by_what_the_lookup_asks_for_and_by_where_it_asks() {
+        let plan = r#"
+            target = "a.b"
+            on = "agno"
+            [params]
+            db_id = { one_of = ["main", "second"], default = "main" }
+            table = { one_of = ["new", "old"], default = "new" }
+            part = { one_of = ["x", "y"], default = "x" }
+            owner = "text?"
+            note = "text?"
+            [choose.agno]
+            by = "db_id"
+            main = "agno-main"
+            second = "agno-second"
+            [lookup]
+            sql = "select 1 as there from {table} where id = :id and owner = :owner"
+            [[step]]
+            name = "row"
+            sql = "delete from {part} where id = :id and note = :note"
+        "#;
+        let plan = parse_plan(plan, "a.toml").unwrap_or_else(|errors| panic!("{errors}"));
+        let given = json!({"table": "old", "note": "n", "owner": null});
+        let told: Vec<Value> = plan
+            .meant_by(given.as_object().expect("an object"))
+            .into_iter()
+            .map(|by| json!([by.name, by.value, by.left_out]))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                json!(["db_id", "main", "main"]),
+                json!(["owner", null, null]),
+                json!(["table", "old", "new"])
+            ]
+        );
     }
 }

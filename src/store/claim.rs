@@ -13,6 +13,7 @@ use crate::deletion::{
     Action, DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant,
     TraceContext,
 };
+use crate::plan::MeantBy;
 
 /// A deletion as a lane holds it: what never changes, and the tenure and sequence that it may write under.
 #[derive(Clone, Debug)]
@@ -297,11 +298,11 @@ impl Store {
     }
 
     /// Is an earlier deletion of this target remembered, that ended within this time and left nothing to be restored, and
-    /// whose request said the same in those params that the target is looked up by? (Another owner's is none of theirs.)
+    /// whose request meant the same one? (Another owner's, or one in another database, is none of theirs.)
     pub async fn tombstone_knows(
         &self,
         target: &Target,
-        looked_up_by: &Map<String, Value>,
+        meant_by: &[MeantBy],
         age: std::time::Duration,
     ) -> Result<bool, StoreError> {
         sqlx::query_scalar(
@@ -310,14 +311,17 @@ impl Store {
              where d.tenant = $1 and d.target_type = $2 and d.target_id = $3
                and d.result in ('deleted', 'completed_with_orphans')
                and d.ended_at > now() - make_interval(secs => $4)
-               and (d.action = 'p' or not exists (select from jsonb_each($5) asked (name, value)
-                    where coalesce(r.params -> asked.name, 'null') <> asked.value)))",
+               and (d.action = 'p' or not exists (select from unnest($5::text[], $6::jsonb[], $7::jsonb[])
+                        as asked (name, value, left_out)
+                    where coalesce(nullif(r.params -> asked.name, 'null'), asked.left_out) <> asked.value)))",
         )
         .bind(target.tenant.as_str())
         .bind(target.kind.as_str())
         .bind(target.id.as_str())
         .bind(age.as_secs_f64())
-        .bind(Value::Object(looked_up_by.clone()))
+        .bind(meant_by.iter().map(|by| by.name.as_str()).collect::<Vec<_>>())
+        .bind(meant_by.iter().map(|by| by.value.clone()).collect::<Vec<_>>())
+        .bind(meant_by.iter().map(|by| by.left_out.clone()).collect::<Vec<_>>())
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::doing("looking for a tombstone"))
