@@ -3,57 +3,31 @@
 //! The order of the start: what can be wrong without any server first, then the servers, then the work. The order of
 //! the stop: the door in, the work, the door out; so that nothing taken in is left without its outcome.
 
+mod plans;
 mod watched;
+pub use plans::{PlansSettings, plan, plans};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
 use crate::connectors::{Systems, WrongSystem};
 use crate::engine::{Engine, Parts, PlanBook, fits};
+use crate::gateway::{self, Gateway};
 use crate::intake::{Intake, Reception};
-use crate::plan::{Plan, PlanErrors, parse_plan_for};
+use crate::plan::PlanErrors;
 use crate::relay::Relay;
 use crate::retention::Retention;
 use crate::settings::Settings;
 use crate::stopper::Stopper;
-use crate::store::{Store, StoreError, Wake};
+use crate::store::{Hints, Outgoing, Store, StoreError, Wake};
 use crate::telemetry::{self, Endpoint, Instruments, Readiness};
 
 /// Events that wait in memory for the relay; what does not fit is found by its sweep.
 const TAP_MAX: usize = 20_000;
-
-/// `[plans]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PlansSettings {
-    /// The folder whose `*.toml` are the plans in force for new requests; relative to the settings file.
-    pub folder: PathBuf,
-}
-
-impl Default for PlansSettings {
-    fn default() -> Self {
-        PlansSettings {
-            folder: PathBuf::from("plans"),
-        }
-    }
-}
-
-impl PlansSettings {
-    pub fn check(&self) -> Result<(), String> {
-        if self.folder.is_dir() {
-            return Ok(());
-        }
-        Err(format!(
-            "plans.folder: found {:?}, which is no folder; wanted the folder of the plans",
-            self.folder
-        ))
-    }
-}
 
 /// What one process does. `run` without a choice has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -66,10 +40,18 @@ pub enum Role {
     Relay,
     /// Ends restore windows, and looks again at what was deleted.
     Retention,
+    /// Serves HTTP, if the settings say where.
+    Gateway,
 }
 
 impl Role {
-    pub const ALL: [Role; 4] = [Role::Intake, Role::Engine, Role::Relay, Role::Retention];
+    pub const ALL: [Role; 5] = [
+        Role::Intake,
+        Role::Engine,
+        Role::Relay,
+        Role::Retention,
+        Role::Gateway,
+    ];
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +78,8 @@ pub enum AppError {
     Store { source: StoreError },
     #[error("cannot use RabbitMQ")]
     Broker { source: BrokerError },
+    #[error("cannot open {address} for the gateway")]
+    Gateway { address: String, source: std::io::Error },
     #[error("cannot open {address} for the pages of metrics and health")]
     Endpoint { address: String, source: std::io::Error },
 }
@@ -104,7 +88,10 @@ impl AppError {
     /// As sysexits.h has them: usage, data, unavailable.
     pub fn exit_code(&self) -> u8 {
         match self {
-            AppError::System { .. } | AppError::Endpoint { .. } | AppError::Lease { .. } => 64,
+            AppError::System { .. }
+            | AppError::Gateway { .. }
+            | AppError::Endpoint { .. }
+            | AppError::Lease { .. } => 64,
             AppError::Plans { .. }
             | AppError::PlanFolder { .. }
             | AppError::TwoPlans { .. }
@@ -119,62 +106,6 @@ impl AppError {
 /// The systems of the settings, whose paths know by now where they start.
 pub fn systems(settings: &Settings) -> Result<Systems, AppError> {
     Systems::build(&settings.systems, Path::new(".")).map_err(|source| AppError::System { source })
-}
-
-/// All plans of the folder, in the order of their names.
-pub fn plans(folder: &Path, systems: Option<&Systems>) -> Result<Vec<Plan>, AppError> {
-    let unreadable = |source| AppError::PlanFolder {
-        folder: folder.to_owned(),
-        source,
-    };
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .map_err(unreadable)?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-        .collect();
-    files.sort();
-    let mut plans: Vec<(Plan, String)> = Vec::new();
-    for file in files {
-        let plan = plan(&file, systems)?;
-
-        let name = file.display().to_string();
-        if let Some((_, first)) = plans.iter().find(|(other, _)| other.target == plan.target) {
-            let target = plan.target.as_str().to_owned();
-            return Err(AppError::TwoPlans {
-                target,
-                first: first.clone(),
-                second: name,
-            });
-        }
-        plans.push((plan, name));
-    }
-    Ok(plans.into_iter().map(|(plan, _)| plan).collect())
-}
-
-/// One plan file, held against the systems if they are known: what it calls at a service must be there, with all that
-/// the call asks for, before the first deletion finds out.
-pub fn plan(file: &Path, systems: Option<&Systems>) -> Result<Plan, AppError> {
-    let text = std::fs::read_to_string(file).map_err(|source| AppError::PlanFolder {
-        folder: file.to_owned(),
-        source,
-    })?;
-    let name = file.display().to_string();
-    let wrong = |source| AppError::Plans { source };
-    let Some(systems) = systems else {
-        return crate::plan::parse_plan(&text, &name).map_err(wrong);
-    };
-    let plan = parse_plan_for(&text, &name, &systems.kinds()).map_err(wrong)?;
-    let called = plan
-        .all_choices()
-        .iter()
-        .try_for_each(|chosen| systems.check_calls(chosen));
-    match called {
-        Ok(()) => Ok(plan),
-        Err(why) => Err(AppError::Calls {
-            file: file.to_owned(),
-            why,
-        }),
-    }
 }
 
 /// The store, looked at once: a missing server or missing migrations end here with one sentence.
@@ -224,7 +155,7 @@ pub async fn run(
     );
     let readiness = Readiness::default();
     let (tap, memory) = mpsc::channel(TAP_MAX);
-    let (wake, outbox_wake) = (Wake::default(), Wake::default());
+    let (hints, outbox_wake) = (Hints::default(), Wake::default());
     let has = |role| roles.contains(&role);
     let mut engine_settings = settings.engine.clone();
     if !has(Role::Engine) {
@@ -236,9 +167,9 @@ pub async fn run(
         systems: systems.clone(),
         book: book.clone(),
         instruments: instruments.clone(),
-        tap,
+        tap: tap.clone(),
         announce_accepted: settings.intake.announce_accepted,
-        wake: wake.clone(),
+        wake: hints.work.clone(),
         outbox_wake: outbox_wake.clone(),
     };
     let engine = Engine::new(
@@ -259,7 +190,15 @@ pub async fn run(
     let admissions = engine.admissions();
 
     let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;
-    let listening = tokio::spawn(listen(store.clone(), wake, stopper.clone()));
+    let mut serving = match has(Role::Gateway) {
+        true => gateway(&settings, &store, tap, &hints, &stopper).await?,
+        // The relay goes on for as long as somebody may hand it something.
+        false => {
+            drop(tap);
+            None
+        }
+    };
+    let listening = tokio::spawn(listen(store.clone(), hints.clone(), stopper.clone()));
     let mut relaying = tokio::spawn(
         Relay {
             outlet: broker.outlet(),
@@ -318,6 +257,7 @@ pub async fn run(
         done = &mut relaying => Some(("relay", done)),
         Some(done) = async { Some(taking_in.as_mut()?.await) } => Some(("intake", done)),
         Some(done) = async { Some(retaining.as_mut()?.await) } => Some(("retention", done)),
+        Some(done) = async { Some(serving.as_mut()?.await) } => Some(("gateway", done)),
     };
     // Whoever ends while a stop is under way does as it was told, even if it was seen before the stop was.
     let told_to = stopper.is_draining();
@@ -328,6 +268,10 @@ pub async fn run(
         part
     });
     let has_ended = |part| ended == Some(part);
+    // Callers first: what they asked for is published before the relay ends.
+    if let Some(serving) = serving.filter(|_| !has_ended("gateway")) {
+        joined("gateway", serving.await);
+    }
     if let Some(taking_in) = taking_in.filter(|_| !has_ended("intake")) {
         joined("intake", taking_in.await);
     }
@@ -357,6 +301,34 @@ fn joined<T>(part: &str, ended: Result<T, tokio::task::JoinError>) {
     }
 }
 
+/// Where HTTP is served, if it is.
+async fn gateway(
+    settings: &Settings,
+    store: &Store,
+    tap: mpsc::Sender<Outgoing>,
+    hints: &Hints,
+    stopper: &Stopper,
+) -> Result<Option<tokio::task::JoinHandle<()>>, AppError> {
+    let Some(listen) = settings.gateway.listen else {
+        return Ok(None);
+    };
+    let parts = gateway::Parts {
+        settings: settings.gateway.clone(),
+        store: store.clone(),
+        tap,
+        hints: hints.calls.clone(),
+        stopper: stopper.clone(),
+    };
+    let gateway = Gateway::bind(listen, parts)
+        .await
+        .map_err(|source| AppError::Gateway {
+            address: listen.to_string(),
+            source,
+        })?;
+    tracing::info!(address = ?gateway.address().ok(), "serving HTTP");
+    Ok(Some(tokio::spawn(gateway.run())))
+}
+
 async fn endpoint(
     settings: &Settings,
     instruments: &Instruments,
@@ -379,10 +351,10 @@ async fn endpoint(
 }
 
 /// Listens for hints; without them everything goes on by the clock.
-async fn listen(store: Store, wake: Wake, stopper: Stopper) {
+async fn listen(store: Store, hints: Hints, stopper: Stopper) {
     while !stopper.is_draining() {
         let heard = match store.waker().await {
-            Ok(waker) => waker.run(&wake, &stopper).await,
+            Ok(waker) => waker.run(&hints, &stopper).await,
             Err(error) => Err(error),
         };
         if let Err(error) = heard {

@@ -26,6 +26,7 @@ pub mod operator;
 
 // Floor 4: doors.
 pub mod cli;
+pub mod gateway;
 pub mod intake;
 pub mod relay;
 pub mod retention;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use self::origins::Origins;
 use crate::connectors::SystemSettings;
 use crate::plan::SystemName;
-use crate::{app, broker, engine, intake, retention, store, telemetry};
+use crate::{app, broker, engine, gateway, intake, retention, store, telemetry};
 
 /// What a process ends with when its settings are wrong (`EX_USAGE` of sysexits.h).
 pub const EXIT_CODE: u8 = 64;
@@ -74,6 +74,8 @@ sections! {
     intake: intake::Settings, Intake, intake::Settings::check;
     /// How much at once, and how patient.
     engine: engine::Settings, Engine, engine::Settings::check;
+    /// Where HTTP is served, and within which bounds.
+    gateway: gateway::Settings, Gateway, gateway::Settings::check;
     /// When windows are ended and watches looked at.
     retention: retention::Settings, Retention, retention::Settings::check;
     /// Where targets live, by name; plans name systems, and only here stand their addresses and secrets.

@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::message::{Headers, Message, Unrouted, Value};
 use super::topology::{EVENTS_EXCHANGE, REJECTED_QUEUE, REQUESTS_EXCHANGE, UNHEARD_EXCHANGE};
-use crate::deletion::{Event, HEADER_TRACEPARENT, RequestId, TurnedAway};
+use crate::deletion::{
+    CallId, Event, HEADER_TRACEPARENT, HEADER_TRACESTATE, RequestId, TraceContext, TurnedAway,
+};
 
 impl Message {
     /// For whoever is bound; what nobody is bound to counts as sent and is kept, bounded, for a person to see.
@@ -40,6 +42,23 @@ impl Message {
             persistent: true,
             // It stays in the outbox until somebody takes requests in.
             unrouted: Unrouted::Tell,
+        }
+    }
+
+    /// What came by HTTP; its id tells admission whose call it answers.
+    pub fn call(call: CallId, body: Bytes, correlation_id: Option<String>, trace: &TraceContext) -> Message {
+        let headers = [
+            (HEADER_TRACEPARENT, &trace.traceparent),
+            (HEADER_TRACESTATE, &trace.tracestate),
+        ];
+        Message {
+            headers: headers
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), Value::Text(value.clone()?))))
+                .collect(),
+            message_id: call.message_id(),
+            correlation_id,
+            ..Message::request(call.0, body)
         }
     }
 

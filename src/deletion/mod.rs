@@ -14,6 +14,9 @@ pub use ids::{
 mod request;
 pub use request::{Action, Envelope, Rejection, RejectionReason, Request, WindowTicket};
 
+mod call;
+pub use call::CallId;
+
 mod reading;
 pub use reading::{REQUEST_BODY_MAX_BYTES, read_request, read_requests};
 mod bulk;
@@ -48,6 +51,7 @@ pub use event_kind::EventKind;
 mod outcome;
 pub use outcome::{
     Announcement, EVENT_CONTENT_TYPE, Event, HEADER_BATCH, HEADER_EVENT, HEADER_FIELD, HEADER_KEY,
-    HEADER_REASON, HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TYPE, HEADER_WHY,
+    HEADER_REASON, HEADER_REQUEST, HEADER_TENANT, HEADER_TRACEPARENT, HEADER_TRACESTATE, HEADER_TYPE,
+    HEADER_WHY,
 };
 pub mod wire;

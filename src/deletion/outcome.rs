@@ -22,6 +22,7 @@ pub const HEADER_BATCH: &str = "sexton-batch";
 pub const HEADER_KEY: &str = "sexton-key";
 pub const HEADER_REQUEST: &str = "sexton-request";
 pub const HEADER_TRACEPARENT: &str = "traceparent";
+pub const HEADER_TRACESTATE: &str = "tracestate";
 
 /// Headers of a rejected request, which keeps its body as it came: why, where, and the sentence for a person.
 pub const HEADER_REASON: &str = "sexton-reason";

@@ -150,7 +150,7 @@ impl Reception {
                 self.instruments.requests_admitted(1);
                 self.instruments.requests_folded(1);
             }
-            Admission::Copy { signal } => {
+            Admission::Copy { signal, .. } => {
                 self.instruments.requests_copies(1);
                 self.cancel(signal, by).await?;
             }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::broker::{Message, Outlet, PublishOutcome};
 use crate::crash::{self, CrashPoint};
-use crate::deletion::RequestId;
+use crate::deletion::{CallId, RequestId};
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, OutgoingBody, Store, StoreError, Wake};
 use crate::telemetry::{self, Instruments};
@@ -108,11 +108,17 @@ impl Relay {
         let mut messages = Vec::with_capacity(page.len());
         // Each ends when its page is answered for.
         let mut spans = Vec::with_capacity(page.len());
+        let mut answers = false;
         for outgoing in page {
+            answers |= is_answer(&outgoing);
             spans.extend(span(&outgoing));
             let (message, rejection) = message(outgoing.id, outgoing.body);
             ids.push((outgoing.id, rejection));
             messages.push(message);
+        }
+        if answers && let Err(error) = self.store.hint_calls().await {
+            // Whoever waits also looks by the clock.
+            tracing::debug!(error = %telemetry::chain(&error), "callers were not hinted");
         }
         let outcomes = self.outlet.publish_all(messages).await;
         crash::point(CrashPoint::OutboxAfterPublish);
@@ -154,6 +160,17 @@ impl Relay {
     }
 }
 
+/// Somebody may be waiting for it at the gateway.
+fn is_answer(outgoing: &Outgoing) -> bool {
+    match &outgoing.body {
+        OutgoingBody::Event(event) => {
+            let id = event.message_id.as_deref();
+            id.is_some_and(|id| CallId::of_message(id).is_some())
+        }
+        OutgoingBody::Rejected { .. } | OutgoingBody::Request(_) | OutgoingBody::Call(_) => false,
+    }
+}
+
 fn span(outgoing: &Outgoing) -> Option<tracing::Span> {
     match &outgoing.body {
         OutgoingBody::Event(event) => Some(telemetry::spans::publish(
@@ -161,13 +178,20 @@ fn span(outgoing: &Outgoing) -> Option<tracing::Span> {
             event.deletion_id,
             &event.trace,
         )),
-        OutgoingBody::Rejected { .. } | OutgoingBody::Request(_) => None,
+        OutgoingBody::Rejected { .. } | OutgoingBody::Request(_) | OutgoingBody::Call(_) => None,
     }
 }
 
 fn message(id: Uuid, body: OutgoingBody) -> (Message, Option<Uuid>) {
     match body {
         OutgoingBody::Request(body) => (Message::request(id, Bytes::from(body.to_string())), None),
+        OutgoingBody::Call(call) => {
+            let body = Bytes::from(call.body.to_string());
+            (
+                Message::call(CallId(id), body, call.correlation_id, &call.trace),
+                None,
+            )
+        }
         OutgoingBody::Event(announcement) => (Message::event(announcement.compose()), None),
         OutgoingBody::Rejected {
             rejection,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -29,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(300);
 /// Nothing more is asked for while the outbox is as full as this: what is there goes first.
 const OUTBOX_MAX_ROWS: i64 = 5_000;
 
+/// Between two looks for calls that are old enough to be forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
+
 pub struct Retention {
     pub settings: Settings,
     pub store: Store,
@@ -46,6 +49,13 @@ struct Tally {
     reappeared: AtomicU64,
 }
 
+/// What a leader need not ask twice.
+#[derive(Default)]
+struct Memory {
+    plans: watching::Plans,
+    forgot_at: Option<Instant>,
+}
+
 impl Retention {
     /// Runs until it is told to stop.
     pub async fn run(self) {
@@ -53,9 +63,9 @@ impl Retention {
         let mut voice = self.store.outage().voice("looking for windows that have ended");
         let tally = Arc::new(Tally::default());
         self.count(&tally);
-        let mut plans = watching::Plans::default();
+        let mut memory = Memory::default();
         while !self.stopper.is_draining() {
-            let more = match self.turn(holder, &tally, &mut plans).await {
+            let more = match self.turn(holder, &tally, &mut memory).await {
                 Ok(more) => {
                     voice.works();
                     more
@@ -80,22 +90,30 @@ impl Retention {
     }
 
     /// One page of each. Whether there may be more at once.
-    async fn turn(
-        &self,
-        holder: Uuid,
-        tally: &Tally,
-        plans: &mut watching::Plans,
-    ) -> Result<bool, StoreError> {
+    async fn turn(&self, holder: Uuid, tally: &Tally, memory: &mut Memory) -> Result<bool, StoreError> {
         let Some(term) = self.store.lead(ROLE, holder, TERM).await? else {
             return Ok(false);
         };
         let batches = self.batches().await?;
+        self.forget(memory).await?;
         if self.store.outbox_depth().await? >= OUTBOX_MAX_ROWS {
             return Ok(batches);
         }
         let purges = self.purges(&term, tally).await?;
-        let watches = self.watches(&term, tally, plans).await?;
+        let watches = self.watches(&term, tally, &mut memory.plans).await?;
         Ok(purges || watches || batches)
+    }
+
+    /// Calls that are old enough, a page in a while: a day's worth goes in an hour, and nobody notices.
+    async fn forget(&self, memory: &mut Memory) -> Result<(), StoreError> {
+        let due = memory
+            .forgot_at
+            .is_none_or(|at| at.elapsed() >= FORGET_EVERY.min(self.settings.calls_kept));
+        if due {
+            self.store.forget_calls(self.settings.calls_kept).await?;
+            memory.forgot_at = Some(Instant::now());
+        }
+        Ok(())
     }
 
     async fn purges(&self, term: &Term, tally: &Tally) -> Result<bool, StoreError> {

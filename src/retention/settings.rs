@@ -18,6 +18,9 @@ pub struct Settings {
     /// One that does, and of which requests are missing, is said to be over after so long all the same.
     #[serde(with = "humantime_serde")]
     pub batch_patience: Duration,
+    /// What came by HTTP is known by the id of its call, and by its `Idempotency-Key`, for so long.
+    #[serde(with = "humantime_serde")]
+    pub calls_kept: Duration,
 }
 
 impl Default for Settings {
@@ -27,6 +30,7 @@ impl Default for Settings {
             page_max: 500,
             batch_quiet: Duration::from_secs(60),
             batch_patience: Duration::from_secs(86_400),
+            calls_kept: Duration::from_secs(30 * 86_400),
         }
     }
 }
@@ -48,9 +52,10 @@ impl Settings {
         for (name, span) in [
             ("batch_quiet", self.batch_quiet),
             ("batch_patience", self.batch_patience),
+            ("calls_kept", self.calls_kept),
         ] {
-            if span < Duration::from_millis(100) || span > Duration::from_secs(30 * 86_400) {
-                return Err(format!("retention.{name}: found {span:?}; wanted 100ms to 30d"));
+            if span < Duration::from_millis(100) || span > Duration::from_secs(366 * 86_400) {
+                return Err(format!("retention.{name}: found {span:?}; wanted 100ms to 366d"));
             }
         }
         Ok(())

@@ -4,6 +4,8 @@
 //! then rows that are already there by id. What each request becomes is decided by [`crate::decide::place`] on what
 //! these statements found under lock.
 
+use std::collections::HashMap;
+
 use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,7 +13,7 @@ use uuid::Uuid;
 use super::journal::FIRST_EPOCH;
 use super::slots::Slots;
 use super::windows::Window;
-use super::{LaneWriter, Opened, StoreError, batches, keys};
+use super::{LaneWriter, Opened, StoreError, batches, calls, keys, requests};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
 use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
@@ -39,6 +41,7 @@ pub enum Admission {
     Left,
     /// The same request was here before; nothing new exists. A copied cancel is signalled again.
     Copy {
+        request: RequestId,
         signal: Option<DeletionId>,
     },
     Folded,
@@ -95,14 +98,35 @@ impl LaneWriter {
             let candidate = &candidates[at];
             fates[at] = Some(written.settle(now, candidate, &mut slots));
         }
+        copies_of_the_turned_away(candidates, &mut fates);
         written.store(&mut tx, announce, now).await?;
         keys::forget(&mut tx, &written.forgotten).await?;
+        calls::answered(&mut tx, candidates, &fates).await?;
         crash::point(CrashPoint::AdmissionBeforeCommit);
         tx.commit()
             .await
             .map_err(StoreError::doing("committing an admission"))?;
         crash::point(CrashPoint::AdmissionAfterCommit);
         Ok(fates.into_iter().flatten().collect())
+    }
+}
+
+/// A copy of what is turned away in this very batch is turned away with it: nothing remembers it.
+fn copies_of_the_turned_away(candidates: &[Candidate], fates: &mut [Option<Admission>]) {
+    let away: HashMap<RequestId, Box<Rejection>> = candidates
+        .iter()
+        .zip(fates.iter())
+        .filter_map(|(candidate, fate)| match fate {
+            Some(Admission::Away(rejection)) => Some((candidate.request_id, rejection.clone())),
+            _ => None,
+        })
+        .collect();
+    for fate in fates {
+        if let Some(Admission::Copy { request, .. }) = fate
+            && let Some(rejection) = away.get(request)
+        {
+            *fate = Some(Admission::Away(rejection.clone()));
+        }
     }
 }
 
@@ -214,7 +238,7 @@ impl<'a> Written<'a> {
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
         if !self.requests.is_empty() {
-            insert_requests(tx, &self.requests, announce, now).await?;
+            requests::insert(tx, &self.requests, announce, now).await?;
         }
         if !self.joined.is_empty() {
             sqlx::query(
@@ -310,87 +334,4 @@ impl<'a> Written<'a> {
         }
         Ok(())
     }
-}
-
-async fn insert_requests(
-    tx: &mut PgConnection,
-    requests: &[(&Candidate, DeletionId)],
-    announce: bool,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let text = |of: &dyn Fn(&Request) -> Option<String>| {
-        requests
-            .iter()
-            .map(|(candidate, _)| of(&candidate.request))
-            .collect::<Vec<Option<String>>>()
-    };
-    let params = |request: &Request| {
-        (!request.params.is_empty()).then(|| serde_json::Value::Object(request.params.clone()).to_string())
-    };
-    sqlx::query(
-        "/* admit_requests */ insert into sexton.requests
-             (id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params, message_id,
-              correlation_id, traceparent, tracestate, not_before, deadline, deletion_id, received_at)
-         select id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params::jsonb, message_id,
-                correlation_id, traceparent, tracestate, not_before, deadline, deletion_id, $18
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[],
-                     $15::timestamptz[], $16::timestamptz[], $17::uuid[])
-             as i (id, action, tenant, target_type, target_id, key, batch, requested_by, reason, params, message_id,
-                   correlation_id, traceparent, tracestate, not_before, deadline, deletion_id)",
-    )
-    .bind(requests.iter().map(|(candidate, _)| candidate.request_id.0).collect::<Vec<_>>())
-    .bind(text(&|request| Some(request.action.word().to_owned())))
-    .bind(text(&|request| Some(request.target.tenant.as_str().to_owned())))
-    .bind(text(&|request| Some(request.target.kind.as_str().to_owned())))
-    .bind(text(&|request| Some(request.target.id.as_str().to_owned())))
-    .bind(text(&|request| request.key.as_ref().map(|key| key.as_str().to_owned())))
-    .bind(text(&|request| request.batch.clone()))
-    .bind(text(&|request| request.requested_by.clone()))
-    .bind(text(&|request| request.reason.clone()))
-    .bind(text(&params))
-    .bind(text(&|request| request.envelope.message_id.clone()))
-    .bind(text(&|request| request.envelope.correlation_id.clone()))
-    .bind(text(&|request| request.envelope.trace.traceparent.clone()))
-    .bind(text(&|request| request.envelope.trace.tracestate.clone()))
-    .bind(requests.iter().map(|(candidate, _)| candidate.request.not_before).collect::<Vec<_>>())
-    .bind(requests.iter().map(|(candidate, _)| candidate.request.deadline).collect::<Vec<_>>())
-    .bind(requests.iter().map(|(_, deletion)| deletion.0).collect::<Vec<_>>())
-    .bind(now)
-    .execute(&mut *tx)
-    .await
-    .map_err(StoreError::doing("storing requests"))?;
-    if announce {
-        sqlx::query(
-            "/* admit_announce */ insert into sexton.outbox
-                 (id, destination, kind, request_id, deletion_id, plan, seq, at, taken_until)
-             select e, 'events', 'accepted', r, d, p, 0, $4, now()
-             from unnest($1::uuid[], $2::uuid[], $3::uuid[], $5::integer[]) i (e, r, d, p)",
-        )
-        .bind(requests.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-        .bind(
-            requests
-                .iter()
-                .map(|(candidate, _)| candidate.request_id.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            requests
-                .iter()
-                .map(|(_, deletion)| deletion.0)
-                .collect::<Vec<_>>(),
-        )
-        .bind(now)
-        .bind(
-            requests
-                .iter()
-                // A restore that waits does not know yet under which version it will be.
-                .map(|(candidate, _)| (candidate.plan > 0).then_some(candidate.plan))
-                .collect::<Vec<_>>(),
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(StoreError::doing("announcing what was accepted"))?;
-    }
-    Ok(())
 }

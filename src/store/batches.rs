@@ -6,15 +6,46 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Candidate, Store, StoreError};
-use crate::deletion::{DeletionId, Key, Request};
+use crate::deletion::{DeletionId, Key, Request, Tenant};
 
 /// Deltas of one fold. Each stands for up to a batch of records.
 const FOLD_MAX_ROWS: i32 = 2_000;
 /// Batches that are said to be over in one transaction.
 const SAID_MAX_ROWS: i32 = 200;
+
+/// Where a batch stands, summed up as far as anything is told of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct BatchStand {
+    /// Among those that were asked for.
+    place: i64,
+    pub size: Option<i32>,
+    pub known: i32,
+    pub done: i32,
+    pub deleted: i32,
+    pub already_gone: i32,
+    pub absent: i32,
+    pub completed_with_orphans: i32,
+    pub soft_deleted: i32,
+    pub restored: i32,
+    pub cancelled: i32,
+    pub refused: i32,
+    pub rejected: i32,
+    pub first_at: Option<OffsetDateTime>,
+    pub completed_at: Option<OffsetDateTime>,
+    /// Something is told that is not in the sums yet.
+    pub untold: bool,
+}
+
+impl BatchStand {
+    /// Every request that was promised has its outcome.
+    pub fn is_over(&self) -> bool {
+        !self.untold && self.size.is_some_and(|size| self.known >= size) && self.done >= self.known
+    }
+}
 
 /// Requests of batches that are admitted with this transaction, with the deletions that answer them.
 pub(super) async fn told(
@@ -109,6 +140,40 @@ impl Store {
             .await
             .map_err(StoreError::doing("summing up batches"))?;
         Ok(folded.unsigned_abs())
+    }
+
+    /// Where these batches stand, after summing up what was told of any.
+    pub async fn look_at_batches(
+        &self,
+        batches: &[(Tenant, String)],
+    ) -> Result<Vec<((Tenant, String), BatchStand)>, StoreError> {
+        self.fold_batches().await?;
+        let found: Vec<BatchStand> = sqlx::query_as(
+            "/* look_at_batches */ select i.place, b.*, exists (select from sexton.batch_deltas d
+                 where d.tenant = b.tenant and d.batch = b.batch) as untold
+             from unnest($1::text[], $2::text[]) with ordinality as i (tenant, batch, place)
+             join sexton.batches b on b.tenant = i.tenant and b.batch = i.batch",
+        )
+        .bind(
+            batches
+                .iter()
+                .map(|(tenant, _)| tenant.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            batches
+                .iter()
+                .map(|(_, batch)| batch.as_str())
+                .collect::<Vec<_>>(),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::doing("looking at batches"))?;
+        let named = |stand: BatchStand| {
+            let at = usize::try_from(stand.place - 1).ok()?;
+            Some((batches.get(at)?.clone(), stand))
+        };
+        Ok(found.into_iter().filter_map(named).collect())
     }
 
     /// Says of those that are over that they are. Returns how many.

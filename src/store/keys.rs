@@ -60,13 +60,17 @@ pub(super) async fn remember(
             Some(known) if known.content == content => {
                 let deletion = known.deletion.map(DeletionId);
                 Some(Admission::Copy {
+                    request: RequestId(known.request),
                     signal: deletion.filter(|_| candidate.request.action == Action::Cancel),
                 })
             }
             Some(_) => Some(conflict(candidate)),
             None if first == at => None,
             None if Uuid::from_bytes(candidates[first].request.digest()) == content => {
-                Some(Admission::Copy { signal: None })
+                Some(Admission::Copy {
+                    request: candidates[first].request_id,
+                    signal: None,
+                })
             }
             None => Some(conflict(candidate)),
         };

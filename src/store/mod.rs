@@ -5,10 +5,14 @@
 
 mod admit;
 mod batches;
+mod calls;
 mod keys;
 mod reject;
+mod requests;
 mod slots;
 pub use admit::{Admission, Candidate};
+pub use batches::BatchStand;
+pub use calls::{CallMessage, Called, KeptCall, LOOK_MAX_ROWS, NewCall, Stand};
 
 mod fence;
 pub use fence::{Heartbeat, Worker};
@@ -44,7 +48,7 @@ mod plans;
 pub use plans::StoredPlan;
 
 mod wake;
-pub use wake::{Wake, Waker};
+pub use wake::{Hints, Wake, Waker};
 
 mod settings;
 pub use settings::Settings;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{CallMessage, Store, StoreError};
 use crate::deletion::{
     Action, Announcement, DeletionId, EventId, EventKind, PlanHash, Rejection, RejectionReason, RequestId,
     TraceContext, TurnedAway,
@@ -38,6 +38,8 @@ pub enum OutgoingBody {
     Event(Box<Announcement>),
     /// One of Sexton's own, to itself: it goes the way of all others.
     Request(Value),
+    /// What came by HTTP.
+    Call(Box<CallMessage>),
     /// For `deletion.rejected`: the body as it came, the reason in headers.
     Rejected {
         rejection: Uuid,
@@ -168,10 +170,12 @@ fn outgoing(row: Row) -> Outgoing {
         return Outgoing { id: row.id, body };
     }
     if row.destination == "requests" {
-        return Outgoing {
-            id: row.id,
-            body: OutgoingBody::Request(row.detail.unwrap_or_default()),
+        let detail = row.detail.unwrap_or_default();
+        let body = match row.kind.as_str() {
+            "call" => OutgoingBody::Call(Box::new(CallMessage::from_detail(detail))),
+            _ => OutgoingBody::Request(detail),
         };
+        return Outgoing { id: row.id, body };
     }
     let detail = match (row.detail, &rejection) {
         (Some(Value::Object(detail)), _) => detail,

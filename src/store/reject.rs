@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, calls};
 use crate::deletion::TurnedAway;
 
 impl Store {
@@ -11,6 +11,8 @@ impl Store {
     pub async fn reject(&self, now: OffsetDateTime, all: &[TurnedAway]) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = all.iter().map(|_| Uuid::now_v7()).collect();
         let text = |of: &dyn Fn(&TurnedAway) -> Option<String>| all.iter().map(of).collect::<Vec<_>>();
+        let failed = StoreError::doing("storing rejections");
+        let mut tx = self.pool.begin().await.map_err(&failed)?;
         sqlx::query(
             "/* reject */ with kept as (
                  insert into sexton.rejections (id, reason, field, detail, tenant, target_type, key, message_id,
@@ -47,10 +49,12 @@ impl Store {
         .bind(now)
         .bind(text(&|r| r.rejection.batch.as_deref().map(without_nul)))
         .bind(all.iter().map(|r| r.rejection.batch_size.and_then(|size| i32::try_from(size).ok())).collect::<Vec<_>>())
-        .execute(&self.pool)
+        .execute(&mut *tx)
         .await
-        .map_err(StoreError::doing("storing rejections"))?;
-        Ok(())
+        .map_err(&failed)?;
+        let named: Vec<(Uuid, &TurnedAway)> = ids.into_iter().zip(all).collect();
+        calls::turned_away(&mut tx, &named).await?;
+        tx.commit().await.map_err(&failed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, calls};
 use crate::stopper::Stopper;
 
 const CHANNEL: &str = "sexton_wake";
@@ -26,6 +26,15 @@ impl Wake {
     }
 }
 
+/// What is hinted at, each to those who mind it.
+#[derive(Clone, Debug, Default)]
+pub struct Hints {
+    /// Somebody has signalled, or a deletion has fallen due.
+    pub work: Wake,
+    /// Calls may have been answered.
+    pub calls: Wake,
+}
+
 /// Turns the server's notifications into hints until it is told to stop.
 #[derive(Debug)]
 pub struct Waker {
@@ -38,7 +47,7 @@ impl Store {
             .await
             .map_err(StoreError::doing("listening for hints"))?;
         listener
-            .listen(CHANNEL)
+            .listen_all([CHANNEL, calls::CHANNEL])
             .await
             .map_err(StoreError::doing("listening for hints"))?;
         Ok(Waker { listener })
@@ -47,13 +56,18 @@ impl Store {
 
 impl Waker {
     /// Ends with an error when the connection cannot be had back; the caller makes a new one.
-    pub async fn run(mut self, wake: &Wake, stopper: &Stopper) -> Result<(), StoreError> {
+    pub async fn run(mut self, hints: &Hints, stopper: &Stopper) -> Result<(), StoreError> {
         loop {
             tokio::select! {
                 () = stopper.draining() => return Ok(()),
                 got = self.listener.try_recv() => match got {
-                    // `None` is a lost connection: anything may have been missed, so it counts as a hint.
-                    Ok(_) => wake.poke(),
+                    Ok(Some(hint)) if hint.channel() == calls::CHANNEL => hints.calls.poke(),
+                    Ok(Some(_)) => hints.work.poke(),
+                    // A lost connection: anything may have been missed, so it counts as a hint.
+                    Ok(None) => {
+                        hints.work.poke();
+                        hints.calls.poke();
+                    }
                     Err(source) => return Err(StoreError::Query { what: "listening for hints", source }),
                 },
             }

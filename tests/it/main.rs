@@ -23,6 +23,7 @@ mod batches;
 mod breakers;
 mod broker;
 mod bulks;
+mod called;
 mod calls;
 mod choices;
 mod cli;
