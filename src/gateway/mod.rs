@@ -3,6 +3,7 @@
 //! A request over HTTP becomes the same published message as any other (`calls.rs`); a caller that waits is one of many
 //! that one task looks after (`waiting.rs`); what strangers may hold is bounded (`serving.rs`, `bounds.rs`).
 
+pub mod bounds;
 mod calls;
 mod serving;
 mod settings;
@@ -79,6 +80,7 @@ pub struct Desk {
     pub calls: Calls,
 }
 
+/// Every part brings its own routes.
 fn router(_desk: &Desk) -> Router {
     Router::new()
 }
