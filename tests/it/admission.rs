@@ -94,14 +94,28 @@ async fn invariant_09_equal_requests_fold_one_differing_waits_and_the_third_is_t
     house.sql("update shop.things set ready = false").await;
     let worker = house.worker();
     let depth = |depth: &str| json!({"params": {"depth": depth}});
-    for (correlation, more) in [
-        ("first", json!({})),
-        ("equal", json!({})),
-        ("differs", depth("all")),
-        ("differs-too", depth("all")),
-        ("third", depth("none")),
+    // Each meets what an earlier admission has left, and not only its neighbours in a batch.
+    for (correlation, more, admitted) in [
+        ("first", json!({}), "select count(*) = 1 from sexton.requests"),
+        ("equal", json!({}), "select count(*) = 2 from sexton.requests"),
+        (
+            "differs",
+            depth("all"),
+            "select count(*) = 3 from sexton.requests",
+        ),
+        (
+            "differs-too",
+            depth("all"),
+            "select count(*) = 4 from sexton.requests",
+        ),
+        (
+            "third",
+            depth("none"),
+            "select count(*) = 1 from sexton.rejections",
+        ),
     ] {
         house.publish_as(keyless("a", correlation, more)).await;
+        house.until(correlation, admitted).await;
     }
     let third = end_of(&house, "third").await;
     assert_eq!(
