@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::{Broker, BrokerError};
 use crate::connectors::{Systems, WrongSystem};
 use crate::engine::{Engine, Parts, PlanBook, fits};
+use crate::gateway::access::Access;
 use crate::gateway::{self, Gateway};
 use crate::intake::{Intake, Reception};
 use crate::plan::PlanErrors;
@@ -78,6 +79,8 @@ pub enum AppError {
     Store { source: StoreError },
     #[error("cannot use RabbitMQ")]
     Broker { source: BrokerError },
+    #[error("access.jwt_keys: {why}")]
+    Access { why: String },
     #[error("cannot open {address} for the gateway")]
     Gateway { address: String, source: std::io::Error },
     #[error("cannot open {address} for the pages of metrics and health")]
@@ -89,6 +92,7 @@ impl AppError {
     pub fn exit_code(&self) -> u8 {
         match self {
             AppError::System { .. }
+            | AppError::Access { .. }
             | AppError::Gateway { .. }
             | AppError::Endpoint { .. }
             | AppError::Lease { .. } => 64,
@@ -314,6 +318,8 @@ async fn gateway(
     };
     let parts = gateway::Parts {
         settings: settings.gateway.clone(),
+        access: Access::new(store.clone(), settings.access.clone())
+            .map_err(|why| AppError::Access { why })?,
         store: store.clone(),
         tap,
         hints: hints.calls.clone(),

@@ -76,6 +76,8 @@ sections! {
     engine: engine::Settings, Engine, engine::Settings::check;
     /// Where HTTP is served, and within which bounds.
     gateway: gateway::Settings, Gateway, gateway::Settings::check;
+    /// Whose credentials are believed, and how often they may come.
+    access: gateway::access::Settings, Access, gateway::access::Settings::check;
     /// When windows are ended and watches looked at.
     retention: retention::Settings, Retention, retention::Settings::check;
     /// Where targets live, by name; plans name systems, and only here stand their addresses and secrets.
@@ -137,6 +139,12 @@ impl Settings {
     /// read. One from the environment, or a default, starts at the working folder.
     fn anchor_paths(&mut self, files: &[&Path]) {
         let mut paths = vec![("plans.folder".to_owned(), &mut self.plans.folder)];
+        paths.extend(
+            self.access
+                .jwt_keys
+                .as_mut()
+                .map(|keys| ("access.jwt_keys".to_owned(), keys)),
+        );
         for (name, system) in &mut self.systems {
             paths.extend(
                 system

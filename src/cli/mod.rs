@@ -5,6 +5,7 @@
 
 mod account;
 mod deletions;
+mod keys;
 mod plan;
 mod print;
 mod rejected;
@@ -72,6 +73,9 @@ enum Command {
     /// Look at requests that were turned away, and send them again
     #[command(subcommand, after_help = CODES)]
     Rejected(rejected::Rejected),
+    /// Make, list and revoke keys for HTTP
+    #[command(subcommand, after_help = CODES)]
+    Keys(keys::Keys),
     /// Check and show plans, and move parked deletions to another version
     #[command(subcommand, after_help = CODES)]
     Plan(plan::PlanCommand),
@@ -139,7 +143,7 @@ impl CliError {
         match self {
             CliError::Settings(_) | CliError::Telemetry(_) | CliError::Usage(_) => EXIT_CODE,
             CliError::App(error) => error.exit_code(),
-            CliError::Operator(OperatorError::Unknown { .. })
+            CliError::Operator(OperatorError::Unknown { .. } | OperatorError::NoKey { .. })
             | CliError::Operator(OperatorError::Ended { .. } | OperatorError::Queued { .. })
             | CliError::Data(_) => EXIT_DATA,
             CliError::Operator(_)
@@ -186,6 +190,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Request(args) => request::request(&settings, args).await,
         Command::Deletions(what) => deletions::carry_out(&settings, what).await,
         Command::Rejected(what) => rejected::carry_out(&settings, what).await,
+        Command::Keys(what) => keys::carry_out(&settings, what).await,
         Command::Plan(what) => plan::carry_out(&settings, what).await,
         Command::Dev { .. } => Ok(ExitCode::SUCCESS),
     }

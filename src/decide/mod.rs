@@ -6,6 +6,7 @@ mod ends;
 mod next;
 pub use next::{Circumstances, Move, STARTS_MAX, Signal, next};
 
+pub mod access;
 mod admission;
 pub use admission::{Admitted, Known, Place, SlotView, WindowView, admit, place};
 

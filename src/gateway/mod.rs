@@ -3,6 +3,7 @@
 //! A request over HTTP becomes the same published message as any other (`calls.rs`); a caller that waits is one of many
 //! that one task looks after (`waiting.rs`); what strangers may hold is bounded (`serving.rs`, `bounds.rs`).
 
+pub mod access;
 pub mod bounds;
 mod calls;
 mod serving;
@@ -19,6 +20,8 @@ use tokio::sync::mpsc;
 pub use calls::{About, CallError, Calls, Published};
 pub use settings::Settings;
 
+use access::Access;
+
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, Store, Wake};
 use waiting::Waiting;
@@ -26,6 +29,7 @@ use waiting::Waiting;
 /// What the gateway works with, handed in by whoever starts it.
 pub struct Parts {
     pub settings: Settings,
+    pub access: Access,
     pub store: Store,
     /// To the relay.
     pub tap: mpsc::Sender<Outgoing>,
@@ -57,6 +61,7 @@ impl Gateway {
     pub async fn run(self) {
         let Parts {
             settings,
+            access,
             store,
             tap,
             hints,
@@ -66,6 +71,7 @@ impl Gateway {
         let looking = tokio::spawn(waiting.clone().run(store.clone(), hints, stopper.clone()));
         let desk = Desk {
             settings: Arc::new(settings),
+            access,
             calls: Calls { store, waiting, tap },
         };
         serving::serve(self.listener, router(&desk), desk.settings.clone(), stopper).await;
@@ -77,6 +83,7 @@ impl Gateway {
 #[derive(Clone)]
 pub struct Desk {
     pub settings: Arc<Settings>,
+    pub access: Access,
     pub calls: Calls,
 }
 

@@ -13,8 +13,10 @@ pub use requeue::{Requeued, Turned, WantedRejected};
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
-use crate::deletion::{DeletionId, SignalKind};
-use crate::store::{Filter, Listed, RejectedRequest, Said, Store, StoreError, StoredPlan, Wanted};
+use crate::deletion::{DeletionId, SignalKind, Tenant};
+use crate::store::{
+    Filter, Listed, ListedKey, NewKey, RejectedRequest, Said, Store, StoreError, StoredPlan, Wanted,
+};
 
 /// Somebody with the right to ask.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub enum OperatorError {
     Ended { id: DeletionId },
     #[error("deletion {id} has not begun: it waits for the end of {behind}, which is open")]
     Queued { id: DeletionId, behind: DeletionId },
+    #[error("no key that stands has the id {id}")]
+    NoKey { id: Uuid },
     #[error("this worker was taken for lost in the middle of the work; nothing is half done, begin again")]
     Lost,
 }
@@ -110,6 +114,22 @@ impl Operator {
             Some(Place::Queued { behind, .. }) => OperatorError::Queued { id, behind },
             Some(Place::Ended { .. } | Place::Open { .. }) => OperatorError::Ended { id },
         })
+    }
+
+    /// Keeps what recognises a key; the key itself is only known to whoever made it.
+    pub async fn make_key(&self, key: &NewKey) -> Result<(), OperatorError> {
+        Ok(self.store.make_key(key, &self.by).await?)
+    }
+
+    pub async fn revoke_key(&self, id: Uuid) -> Result<(), OperatorError> {
+        match self.store.revoke_key(id, &self.by).await? {
+            true => Ok(()),
+            false => Err(OperatorError::NoKey { id }),
+        }
+    }
+
+    pub async fn keys(&self, tenant: Option<&Tenant>) -> Result<Vec<ListedKey>, OperatorError> {
+        Ok(self.store.keys(tenant).await?)
     }
 
     /// Keeps a plan, so that deletions can follow it.

@@ -63,6 +63,7 @@ fn the_sample_names_every_key_and_is_right_as_it_is_and_uncommented() {
     // These have no default; Debug leaves the URLs out.
     shown.telemetry.otlp_endpoint = None;
     shown.gateway.listen = None;
+    shown.access.jwt_keys = None;
     shown.systems.clear();
     // A path in a file starts at the file's folder.
     let folder = shown.plans.folder.file_name().map(PathBuf::from);

@@ -34,6 +34,9 @@ pub use listing::{Filter, KeyMeans, Listed, PAGE_MAX_ROWS, RejectedRequest, Want
 mod sheet;
 pub use sheet::{Holder, Place, RequestLine, SaidSignal, Sheet};
 
+mod api_keys;
+pub use api_keys::{ListedKey, NewKey, StandingKey};
+
 mod purges;
 mod terms;
 mod watches;
