@@ -216,6 +216,7 @@ fn body(args: &RequestArgs, key: &str) -> Result<Vec<u8>, CliError> {
         not_before: args.not_before.clone(),
         deadline: args.deadline.clone(),
         params: (!params.is_empty()).then_some(params),
+        deletion: None,
         window: None,
     };
     Ok(body.to_bytes())

@@ -129,6 +129,18 @@ pub fn place(
     slot: Option<&SlotView>,
     window: Option<&WindowView>,
 ) -> Place {
+    if let Some(meant) = request.meant {
+        let there = match (request.action, slot) {
+            (Action::Restore, Some(slot)) if slot.action != Action::Delete => {
+                window.map(|window| window.deletion)
+            }
+            (_, Some(slot)) => Some(slot.deletion),
+            (_, None) => window.map(|window| window.deletion),
+        };
+        if there != Some(meant) {
+            return Place::Away(RejectionReason::NothingToDo);
+        }
+    }
     match (request.action, slot) {
         (Action::Cancel, Some(slot)) => Place::Signal(slot.deletion),
         (Action::Cancel, None) => Place::Away(RejectionReason::NothingToDo),
@@ -297,6 +309,48 @@ mod tests {
             purge(9, 7, restoring, true),
             Place::Away(RejectionReason::NothingToDo)
         );
+    }
+
+    #[test]
+    fn invariant_09_a_restore_or_a_cancel_that_means_one_deletion_never_meets_another() {
+        let meaning = |action, meant: u8, slot: Option<SlotView>, window: Option<WindowView>| {
+            let mut request = asked(action);
+            request.meant = Some(id(meant));
+            place(&request, true, [9; 16], slot.as_ref(), window.as_ref())
+        };
+        let away = Place::Away(RejectionReason::NothingToDo);
+        let open = Some(slot(Action::Delete, false, None));
+        let soft = Some(WindowView {
+            deletion: id(5),
+            over: false,
+            ticket: Uuid::nil(),
+        });
+        assert_eq!(
+            meaning(Action::Cancel, 1, open.clone(), None),
+            Place::Signal(id(1))
+        );
+        assert_eq!(meaning(Action::Cancel, 3, open.clone(), None), away);
+        assert_eq!(
+            meaning(Action::Restore, 1, open.clone(), None),
+            Place::Follow(id(1))
+        );
+        assert_eq!(meaning(Action::Restore, 3, open.clone(), None), away);
+        assert_eq!(
+            meaning(Action::Restore, 5, open, soft),
+            away,
+            "it is being deleted again, by another one"
+        );
+        assert_eq!(meaning(Action::Restore, 5, None, soft), Place::New);
+        assert_eq!(meaning(Action::Restore, 6, None, soft), away);
+        let restoring = Some(SlotView {
+            fold_digest: [9; 16],
+            ..slot(Action::Restore, false, None)
+        });
+        assert_eq!(
+            meaning(Action::Restore, 5, restoring.clone(), soft),
+            Place::Join(id(1))
+        );
+        assert_eq!(meaning(Action::Restore, 6, restoring, soft), away);
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Request {
     pub not_before: Option<OffsetDateTime>,
     pub deadline: Option<OffsetDateTime>,
     pub params: Map<String, Value>,
+    /// Of a restore or a cancel: the deletion that is meant, and no other of the same target.
+    pub meant: Option<DeletionId>,
     /// Of a purge only.
     pub window: Option<WindowTicket>,
     pub envelope: Envelope,
@@ -123,7 +125,7 @@ impl Request {
     /// What "the same request" means under one key: all that changes what would be done, in a form that does not
     /// depend on the order of fields. The envelope is left out, since a publisher's retry has a new one.
     pub fn digest(&self) -> [u8; 16] {
-        let canonical = serde_json::json!([
+        let mut canonical = vec![serde_json::json!([
             self.action.word(),
             self.target.kind.as_str(),
             self.target.id.as_str(),
@@ -141,8 +143,11 @@ impl Request {
             sorted(&self.params),
             self.window
                 .map(|window| (window.deletion.to_string(), window.ticket.to_string())),
-        ]);
-        half_sha256(&[canonical.to_string().as_bytes()])
+        ])];
+        // What came later stands apart, so that a request without it is the same as before.
+        canonical.extend(self.meant.map(|meant| meant.to_string().into()));
+        let text: Vec<String> = canonical.iter().map(Value::to_string).collect();
+        half_sha256(&[text.join("\n").as_bytes()])
     }
 
     /// The key scoped by its tenant.

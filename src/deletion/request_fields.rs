@@ -30,7 +30,7 @@ pub(super) const BATCH_SIZE_MAX: u32 = 1_000_000;
 /// The version of this contract; `version` may be left out.
 pub const REQUEST_VERSION: u64 = 1;
 
-pub(super) const FIELDS: [&str; 14] = [
+pub(super) const FIELDS: [&str; 15] = [
     "version",
     "action",
     "target",
@@ -44,6 +44,7 @@ pub(super) const FIELDS: [&str; 14] = [
     "not_before",
     "deadline",
     "params",
+    "deletion",
     "window",
 ];
 pub(super) const TARGET_FIELDS: [&str; 2] = ["type", "id"];
@@ -107,6 +108,7 @@ impl Fields {
             not_before: self.time("not_before")?,
             deadline: self.time("deadline")?,
             params: self.params()?,
+            meant: self.meant(action)?,
             window: self.window(action)?,
             envelope: envelope.clone(),
         })
@@ -253,6 +255,24 @@ impl Fields {
     }
 
     /// Sexton's own word to itself, in its purges.
+    fn meant(&self, action: Action) -> Result<Option<DeletionId>, Rejection> {
+        let at = self.pointer("deletion");
+        match self.fields.get("deletion") {
+            None => Ok(None),
+            Some(_) if !matches!(action, Action::Restore | Action::Cancel) => Err(wrong(
+                at,
+                "found a deletion; wanted it with \"restore\" and \"cancel\" only",
+            )),
+            found => {
+                let text = found.and_then(Value::as_str);
+                match text.and_then(|text| Uuid::parse_str(text).ok()) {
+                    Some(id) => Ok(Some(DeletionId(id))),
+                    None => Err(mismatch(at, found, "a UUID")),
+                }
+            }
+        }
+    }
+
     fn window(&self, action: Action) -> Result<Option<WindowTicket>, Rejection> {
         let at = self.pointer("window");
         let window = match self.fields.get("window") {

@@ -78,6 +78,10 @@ pub struct RequestBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 64))]
     pub params: Option<Map<String, Value>>,
+    /// Of a restore or a cancel: the deletion that is meant. If the target has another one by now, this is turned away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "uuid"))]
+    pub deletion: Option<Uuid>,
     /// Kept for Sexton itself, as `purge` is: which soft deletion this one ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<RequestWindow>,
@@ -295,10 +299,19 @@ impl RequestBody {
             not_before: time(request.not_before),
             deadline: time(request.deadline),
             params: (!request.params.is_empty()).then(|| request.params.clone()),
+            deletion: request.meant.map(|meant| meant.0),
             window: request.window.map(|window| RequestWindow {
                 deletion: window.deletion.0,
                 ticket: window.ticket,
             }),
+        }
+    }
+
+    /// The fields that are there.
+    pub fn to_map(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            _ => Map::new(),
         }
     }
 

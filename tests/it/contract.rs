@@ -49,11 +49,13 @@ fn validator(schema: &str) -> jsonschema::Validator {
 type Example = (&'static str, Option<(RejectionReason, &'static str)>, bool);
 
 /// Every example, with how it is turned away, and whether a schema can see that.
-const EXAMPLES: [Example; 31] = [
+const EXAMPLES: [Example; 33] = [
     ("smallest", None, true),
     ("with-key", None, true),
     ("full", None, true),
     ("restore", None, true),
+    ("restore-one", None, true),
+    ("bad-deletion-of-delete", Some((WrongShape, "/deletion")), false),
     ("cancel", None, true),
     ("absent-as-null", None, true),
     ("cloud-event", None, true),
