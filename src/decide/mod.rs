@@ -14,7 +14,7 @@ mod cadence;
 pub use cadence::due;
 
 mod why;
-pub use why::{HeldBy, Row, Why, why};
+pub use why::{HeldBy, Row, WHY_WORDS, Why, why};
 mod parking;
 mod story;
 pub use story::tell;

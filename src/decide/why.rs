@@ -39,8 +39,25 @@ pub struct HeldBy {
     pub lease_until: Option<OffsetDateTime>,
 }
 
-/// The answer. `word` is out of a closed list: `ended`, `queued`, `parked`, `halted`, `under_way`, `in_hand`,
-/// `worker_lost`, `not_before`, `retrying`, `throttled`, `pending`, `unknown`, `held_back`, `due`.
+/// The closed list of words.
+pub const WHY_WORDS: [&str; 14] = [
+    "ended",
+    "queued",
+    "parked",
+    "halted",
+    "under_way",
+    "in_hand",
+    "worker_lost",
+    "not_before",
+    "retrying",
+    "throttled",
+    "pending",
+    "unknown",
+    "held_back",
+    "due",
+];
+
+/// The answer. `word` is one of [`WHY_WORDS`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Why {
     pub word: &'static str,

@@ -5,8 +5,12 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::native::{Kind, Problem};
 use crate::deletion::BULK_BODY_MAX_BYTES;
 
 /// Path and query together. An id has at most 512 bytes, three times that when it is written with percent signs.
@@ -33,6 +37,28 @@ pub async fn read(body: Body, most: usize, within: Duration) -> Result<Bytes, Ba
         Ok(Err(error)) if is_over(&error) => Err(BadBody::TooLarge(most)),
         Ok(Err(_)) | Err(_) => Err(BadBody::NotWhole),
     }
+}
+
+/// Turns away what is too long to be a path of ours.
+pub(super) async fn path(request: Request, next: Next) -> Response {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    if target.len() > TARGET_MAX_BYTES {
+        let what = format!(
+            "found {} bytes of path and query; wanted at most {TARGET_MAX_BYTES}",
+            target.len()
+        );
+        return Problem::new(Kind::PathTooLong, what).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether there is none, as far as its head tells.
+pub fn is_empty(body: &Body) -> bool {
+    use http_body::Body as _;
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 fn is_over(error: &axum::Error) -> bool {

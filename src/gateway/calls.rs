@@ -3,13 +3,13 @@
 //! There is one way in. A call becomes a row and a message in one transaction; the message goes to the queue of requests
 //! and is taken in like anybody's. What is waited for is the row that admission makes of it.
 
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::waiting::Waiting;
-use crate::deletion::wire::RequestBody;
 use crate::deletion::{CallId, Envelope, Rejection, Request, Tenant, TraceContext, read_requests};
 use crate::store::{
     BatchStand, CallMessage, Called, KeptCall, NewCall, Outgoing, OutgoingBody, Store, StoreError,
@@ -58,12 +58,15 @@ pub enum CallError {
 impl Calls {
     /// Keeps a request, or a bulk, and publishes it. Without a key of its own it gets one: its message may be delivered
     /// twice, and must still be one request.
-    pub async fn publish(&self, mut body: RequestBody, about: About) -> Result<Published, CallError> {
+    pub async fn publish(&self, mut body: Map<String, Value>, about: About) -> Result<Published, CallError> {
         let id = CallId(Uuid::now_v7());
-        body.key.get_or_insert_with(|| format!("http:{id}"));
-        let bytes = body.to_bytes();
-        let requests = read_requests(&bytes, &Envelope::default()).map_err(CallError::Wrong)?;
-        let is_bulk = body.targets.is_some();
+        if !body.contains_key("key") {
+            body.insert("key".to_owned(), format!("http:{id}").into());
+        }
+        let is_bulk = body.contains_key("targets");
+        let body = Value::Object(body);
+        let requests =
+            read_requests(body.to_string().as_bytes(), &Envelope::default()).map_err(CallError::Wrong)?;
         let Some(first) = requests.first() else {
             unreachable!("what is read has one request at least");
         };
@@ -77,7 +80,7 @@ impl Calls {
                 digest: first.key_digest().unwrap_or_default(),
                 content: content(&requests),
                 batch: batch.clone(),
-                message: message(&bytes, &about),
+                message: message(&body, &about),
             })
             .await?;
         let published = |id, again| Published {
@@ -89,7 +92,7 @@ impl Calls {
             KeptCall::New => {
                 let outgoing = Outgoing {
                     id: id.0,
-                    body: OutgoingBody::Call(Box::new(message(&bytes, &about))),
+                    body: OutgoingBody::Call(Box::new(message(&body, &about))),
                 };
                 // A full memory is no loss: the sweep finds it in the table.
                 let _ = self.tap.try_send(outgoing);
@@ -98,6 +101,10 @@ impl Calls {
             KeptCall::Again(id) => Ok(published(id, true)),
             KeptCall::Conflict => Err(CallError::Conflict),
         }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Until its outcome is known, a person must look, or the time is over (`None`); the request goes on in any case.
@@ -111,9 +118,9 @@ impl Calls {
     }
 }
 
-fn message(bytes: &[u8], about: &About) -> CallMessage {
+fn message(body: &Value, about: &About) -> CallMessage {
     CallMessage {
-        body: serde_json::from_slice(bytes).unwrap_or_default(),
+        body: body.clone(),
         correlation_id: about.correlation_id.clone(),
         trace: about.trace.clone(),
     }

@@ -6,6 +6,9 @@
 pub mod access;
 pub mod bounds;
 mod calls;
+mod document;
+mod following;
+mod native;
 mod serving;
 mod settings;
 mod waiting;
@@ -13,9 +16,11 @@ mod waiting;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::routing::get;
+use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use utoipa_axum::router::OpenApiRouter;
 
 pub use calls::{About, CallError, Calls, Published};
 pub use settings::Settings;
@@ -24,6 +29,7 @@ use access::Access;
 
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, Store, Wake};
+use following::Following;
 use waiting::Waiting;
 
 /// What the gateway works with, handed in by whoever starts it.
@@ -72,10 +78,16 @@ impl Gateway {
         let desk = Desk {
             settings: Arc::new(settings),
             access,
+            following: Following::default(),
+            stopper: stopper.clone(),
             calls: Calls { store, waiting, tap },
         };
+        let following = desk.following.clone();
+        let store = desk.calls.store().clone();
+        let looking_on = tokio::spawn(following.run(store, stopper.clone()));
         serving::serve(self.listener, router(&desk), desk.settings.clone(), stopper).await;
         looking.abort();
+        looking_on.abort();
     }
 }
 
@@ -85,9 +97,25 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     pub access: Access,
     pub calls: Calls,
+    following: Following,
+    stopper: Stopper,
 }
 
-/// Every part brings its own routes.
-fn router(_desk: &Desk) -> Router {
-    Router::new()
+/// Every part brings its own routes, and its own answers to what has no route.
+fn router(desk: &Desk) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(document::head())
+        .merge(native::routes())
+        .split_for_parts();
+    let document = document::body(document);
+    router
+        .route("/openapi.json", get(move || async move { document.clone() }))
+        .fallback(|| async { native::Problem::not_found() })
+        .method_not_allowed_fallback(|| async {
+            native::Problem::new(
+                native::Kind::MethodNotAllowed,
+                "found another method; wanted one of `Allow`",
+            )
+        })
+        .layer(middleware::from_fn(bounds::path))
+        .with_state(desk.clone())
 }

@@ -37,6 +37,9 @@ pub use sheet::{Holder, Place, RequestLine, SaidSignal, Sheet};
 mod api_keys;
 pub use api_keys::{ListedKey, NewKey, StandingKey};
 
+mod known;
+pub use known::{KnownAs, Pulse};
+
 mod purges;
 mod terms;
 mod watches;

@@ -1,0 +1,28 @@
+//! `/openapi.json`: what every part of the gateway says of its routes, as one document.
+
+use axum::Json;
+use serde_json::Value;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, Info, OpenApi, Paths};
+
+const BEARER: &str = "bearer";
+
+pub(super) fn head() -> OpenApi {
+    let mut info = Info::new("Sexton", env!("CARGO_PKG_VERSION"));
+    info.description = Some(
+        "Deletes things so that they are really gone. Every request is kept before it is answered, and has an outcome.".into(),
+    );
+    let mut document = OpenApi::new(info, Paths::new());
+    let mut components = Components::new();
+    let mut scheme = Http::new(HttpAuthScheme::Bearer);
+    scheme.description = Some("A key made by `sexton keys make`, or a token of the configured issuer".into());
+    components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    document.components = Some(components);
+    document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
+    document
+}
+
+/// As it is served.
+pub(super) fn body(document: OpenApi) -> Json<Value> {
+    Json(serde_json::to_value(document).unwrap_or_default())
+}
