@@ -79,7 +79,7 @@ pub enum AppError {
     Store { source: StoreError },
     #[error("cannot use RabbitMQ")]
     Broker { source: BrokerError },
-    #[error("access.jwt_keys: {why}")]
+    #[error("{why}")]
     Access { why: String },
     #[error("cannot open {address} for the gateway")]
     Gateway { address: String, source: std::io::Error },
@@ -130,6 +130,10 @@ pub async fn run(
     stopper: Stopper,
 ) -> Result<(), AppError> {
     let systems = Arc::new(systems(&settings)?);
+    settings
+        .access
+        .check_keys()
+        .map_err(|why| AppError::Access { why })?;
     let plans = plans(&settings.plans.folder, Some(&systems))?;
     plans
         .iter()

@@ -18,7 +18,9 @@ mod call;
 pub use call::CallId;
 
 mod reading;
-pub use reading::{REQUEST_BODY_MAX_BYTES, read_object, read_request, read_requests};
+pub use reading::{REQUEST_BODY_MAX_BYTES, read_request, read_requests};
+mod object;
+pub use object::read_object;
 mod bulk;
 pub use bulk::{BULK_BODY_MAX_BYTES, BULK_TARGETS_MAX};
 mod request_fields;

@@ -75,19 +75,6 @@ pub fn read_requests(body: &[u8], envelope: &Envelope) -> Result<Vec<Request>, R
     .map_err(|rejection| Address::seen_in(Some(fields.all()), &envelope).onto(rejection))
 }
 
-/// A JSON object as strictly as a request is read: no name twice, and no depth without end.
-pub fn read_object(body: &[u8]) -> Result<Map<String, Value>, Rejection> {
-    let Strict { value, fault } = strict_json::read(body).map_err(|what| {
-        let detail = format!("found text that is not JSON: {what}; wanted a JSON object");
-        Rejection::new(RejectionReason::NotJson, "", detail)
-    })?;
-    let fields = object(value, "")?;
-    match fault {
-        Some(fault) => Err(wrong(fault.pointer, fault.detail)),
-        None => Ok(fields),
-    }
-}
-
 /// What can be told of a request that may be wrong elsewhere. Only well-formed names: they go into events.
 struct Address {
     tenant: Option<String>,
@@ -130,7 +117,7 @@ pub(super) fn is_known_name(name: &str) -> bool {
     FIELDS.contains(&name) || TARGET_FIELDS.contains(&name) || cloud_event::ATTRIBUTES.contains(&name)
 }
 
-fn object(value: Value, at: &str) -> Result<Map<String, Value>, Rejection> {
+pub(super) fn object(value: Value, at: &str) -> Result<Map<String, Value>, Rejection> {
     match value {
         Value::Object(fields) => Ok(fields),
         other => Err(mismatch(at, Some(&other), "a request as an object")),

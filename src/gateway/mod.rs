@@ -73,8 +73,8 @@ impl Gateway {
             hints,
             stopper,
         } = self.parts;
-        let waiting = Waiting::new();
-        let looking = tokio::spawn(waiting.clone().run(store.clone(), hints, stopper.clone()));
+        let waiting = Waiting::new(stopper.clone());
+        let looking = tokio::spawn(waiting.clone().run(store.clone(), hints));
         let desk = Desk {
             settings: Arc::new(settings),
             access,

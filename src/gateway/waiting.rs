@@ -26,6 +26,7 @@ type Batch = (Tenant, String);
 #[derive(Clone)]
 pub(super) struct Waiting {
     desk: Arc<Desk>,
+    stopper: Stopper,
 }
 
 #[derive(Default)]
@@ -40,42 +41,53 @@ fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Waiting {
-    pub(super) fn new() -> Self {
-        Waiting { desk: Arc::default() }
+    pub(super) fn new(stopper: Stopper) -> Self {
+        Waiting {
+            desk: Arc::default(),
+            stopper,
+        }
     }
 
-    /// `None`: it was not told in time.
+    /// `None`: it was not told in time, or this process stops.
     pub(super) async fn call(&self, id: CallId, until: Instant) -> Option<Called> {
         let (tell, told) = oneshot::channel();
         open(&self.desk.calls).entry(id).or_default().push(tell);
         self.desk.arrived.notify_one();
-        tokio::time::timeout_at(until, told).await.ok()?.ok()
+        self.within(until, told).await
     }
 
-    /// `None`: it was not over in time.
+    /// `None`: it was not over in time, or this process stops.
     pub(super) async fn batch(&self, batch: Batch, until: Instant) -> Option<BatchStand> {
         let (tell, told) = oneshot::channel();
         open(&self.desk.batches).entry(batch).or_default().push(tell);
         self.desk.arrived.notify_one();
-        tokio::time::timeout_at(until, told).await.ok()?.ok()
+        self.within(until, told).await
+    }
+
+    async fn within<T>(&self, until: Instant, told: oneshot::Receiver<T>) -> Option<T> {
+        tokio::select! {
+            told = told => told.ok(),
+            () = tokio::time::sleep_until(until) => None,
+            () = self.stopper.draining() => None,
+        }
     }
 
     /// Looks until everybody has gone.
-    pub(super) async fn run(self, store: Store, hints: Wake, stopper: Stopper) {
+    pub(super) async fn run(self, store: Store, hints: Wake) {
         let mut voice = store.outage().voice("looking at what callers wait for");
         loop {
             let count = self.count();
             if count == 0 {
                 tokio::select! {
                     () = self.desk.arrived.notified() => {}
-                    () = stopper.halted() => return,
+                    () = self.stopper.halted() => return,
                 }
             } else {
                 let rest = REST_FOR_EACH * u32::try_from(count).unwrap_or(u32::MAX);
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY.max(rest)) => {}
                     () = async { hints.wait().await; tokio::time::sleep(rest).await } => {}
-                    () = stopper.halted() => return,
+                    () = self.stopper.halted() => return,
                 }
             }
             match self.look(&store).await {

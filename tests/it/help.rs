@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 20] = [
     "",
     "run",
     "migrate",
@@ -17,6 +17,10 @@ const COMMANDS: [&str; 16] = [
     "rejected",
     "rejected list",
     "rejected requeue",
+    "keys",
+    "keys make",
+    "keys list",
+    "keys revoke",
     "plan",
     "plan check",
     "plan show",

@@ -140,6 +140,11 @@ impl House {
         Inside::start(&self.settings_file())
     }
 
+    /// One with these roles only.
+    pub(crate) fn role(&self, roles: &[sexton::app::Role]) -> Inside {
+        Inside::with_roles(&self.settings_file(), roles)
+    }
+
     /// One that comes, introduces its plans, and goes.
     pub(crate) async fn worker_once(&self) {
         let worker = self.worker();

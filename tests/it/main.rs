@@ -35,6 +35,8 @@ mod connectors;
 mod contract;
 mod crashes;
 mod factory_sessions;
+mod front;
+mod gateway;
 mod guards;
 mod help;
 mod late;

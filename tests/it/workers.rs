@@ -21,11 +21,15 @@ pub(crate) struct Inside {
 
 impl Inside {
     pub(crate) fn start(settings: &Path) -> Self {
+        Self::with_roles(settings, &Role::ALL)
+    }
+
+    pub(crate) fn with_roles(settings: &Path, roles: &[Role]) -> Self {
+        let roles = roles.to_vec();
         let settings = Settings::load(&[settings.to_owned()], Part::ALL).expect("usable settings");
         let stopper = Stopper::new();
         let stop = stopper.clone();
-        let running =
-            tokio::spawn(async move { app::run(settings, &Role::ALL, Instruments::new(), stop).await });
+        let running = tokio::spawn(async move { app::run(settings, &roles, Instruments::new(), stop).await });
         Self { stopper, running }
     }
 

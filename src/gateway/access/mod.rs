@@ -51,7 +51,7 @@ impl Access {
         Ok(Access {
             inner: Arc::new(Inner {
                 store,
-                tokens: Tokens::new(&settings)?,
+                tokens: Tokens::new(&settings).map_err(|why| format!("access.jwt_keys: {why}"))?,
                 settings,
                 buckets: Mutex::default(),
             }),

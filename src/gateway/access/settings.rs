@@ -71,17 +71,22 @@ impl Settings {
                 self.jwt_leeway
             ));
         }
+        Ok(())
+    }
+
+    /// What only the file of keys can tell; before anything is opened.
+    pub fn check_keys(&self) -> Result<(), String> {
         let Some(keys) = &self.jwt_keys else {
             return Ok(());
         };
         if self.jwt_issuer.is_empty() {
-            return Err("access.jwt_issuer: found nothing; wanted the `iss` of the tokens, since access.jwt_keys is set".to_owned());
+            return Err(
+                "access.jwt_issuer: found nothing; wanted the `iss` of the tokens, since access.jwt_keys is set".to_owned(),
+            );
         }
         super::tokens::read(keys).map(drop).map_err(|why| {
-            format!(
-                "access.jwt_keys: found {}: {why}; wanted a key set (JWKS) of public keys",
-                keys.display()
-            )
+            let file = keys.display();
+            format!("access.jwt_keys: found {file}: {why}; wanted a key set (JWKS) of public keys")
         })
     }
 }
