@@ -298,6 +298,7 @@ fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Ver
                 why: said,
                 not_before,
                 in_order: false,
+                undone: false,
             },
         },
         Some(Meaning::Refused) => Verdict::refused(said),

@@ -78,6 +78,7 @@ mod tests {
             why: String::new(),
             not_before: Some(Duration::from_secs(30)),
             in_order: false,
+            undone: false,
         };
         assert_eq!(delay(&asked, 1, 0.5), Duration::from_secs(30));
         assert!(

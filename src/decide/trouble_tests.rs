@@ -249,6 +249,33 @@ fn a_deadline_is_noted_while_an_outcome_is_unknown() {
 }
 
 #[test]
+fn a_pivot_that_was_rolled_back_leaves_the_way_back_open_and_one_that_may_have_worked_does_not() {
+    let answering = |first: Verdict| {
+        let mut walk = Walk::new(plan());
+        let mut last = Move::Nothing;
+        // It waits between two attempts.
+        for _ in 0..2 {
+            let first = first.clone();
+            last = walk.go(move |name, aim, attempt| match (name, aim, attempt) {
+                ("revoke", Aim::Do, 1) => first.clone(),
+                ("revoke", Aim::Do, _) => Verdict::refused("it has started"),
+                _ => Verdict::done(),
+            });
+            walk.now += Duration::from_secs(3_600);
+        }
+        (last, walk.state.parked.is_some())
+    };
+    let (last, parked) = answering(Verdict::rolled_back("a lock was not had in time"));
+    assert!(
+        matches!(last, Move::End(End::Refused { step: Some(3), .. })),
+        "{last:?}"
+    );
+    assert!(!parked);
+    let (_, parked) = answering(Verdict::again("500"));
+    assert!(parked, "nobody knows what it did");
+}
+
+#[test]
 fn invariant_07_a_target_to_which_nothing_was_done_is_neither_deleted_nor_gone() {
     let mut walk = Walk::new(plan());
     for step in 1..=4 {

@@ -29,6 +29,9 @@ pub enum Verdict {
         /// Nobody's trouble: the other side is well, and what is waited for has not come yet.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         in_order: bool,
+        /// Nothing has happened: it failed before its effect, or was rolled back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undone: bool,
     },
     /// The other side asked for patience; spends no attempt.
     Throttled {
@@ -64,6 +67,17 @@ impl Verdict {
             why: cut(why.into()),
             not_before: None,
             in_order: false,
+            undone: false,
+        }
+    }
+
+    /// As [`Verdict::again`], where the failed attempt is known to have changed nothing: it was rolled back.
+    pub fn rolled_back(why: impl Into<String>) -> Self {
+        Verdict::Again {
+            why: cut(why.into()),
+            not_before: None,
+            in_order: false,
+            undone: true,
         }
     }
 
@@ -73,6 +87,7 @@ impl Verdict {
             why: cut(why.into()),
             not_before: None,
             in_order: true,
+            undone: false,
         }
     }
 
@@ -153,6 +168,7 @@ impl Verdict {
                 | Verdict::Throttled { .. }
                 | Verdict::Refused { .. }
                 | Verdict::Stopped
+                | Verdict::Again { undone: true, .. }
         )
     }
 

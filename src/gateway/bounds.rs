@@ -7,10 +7,11 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 
-use super::native::{Kind, Problem};
+use super::dialects;
+use super::native::Kind;
 use crate::deletion::BULK_BODY_MAX_BYTES;
 
 /// Path and query together. An id has at most 512 bytes, three times that when it is written with percent signs.
@@ -50,7 +51,7 @@ pub(super) async fn path(request: Request, next: Next) -> Response {
             "found {} bytes of path and query; wanted at most {TARGET_MAX_BYTES}",
             target.len()
         );
-        return Problem::new(Kind::PathTooLong, what).into_response();
+        return dialects::stray(request.uri().path(), Kind::PathTooLong, &what);
     }
     next.run(request).await
 }

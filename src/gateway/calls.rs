@@ -118,11 +118,13 @@ impl Calls {
     }
 }
 
+/// Its envelope is made fit to travel, as that of every message is when it comes in.
 fn message(body: &Value, about: &About) -> CallMessage {
+    let envelope = Envelope::new(None, about.correlation_id.as_deref(), about.trace.clone());
     CallMessage {
         body: body.clone(),
-        correlation_id: about.correlation_id.clone(),
-        trace: about.trace.clone(),
+        correlation_id: envelope.correlation_id,
+        trace: envelope.trace,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use axum::Json;
 use serde_json::Value;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{Components, Info, OpenApi, Paths};
 
 const BEARER: &str = "bearer";
@@ -17,6 +19,10 @@ pub(super) fn head() -> OpenApi {
     let mut scheme = Http::new(HttpAuthScheme::Bearer);
     scheme.description = Some("A key made by `sexton keys make`, or a token of the configured issuer".into());
     components.add_security_scheme(BEARER, SecurityScheme::Http(scheme));
+    for (name, header) in [("powerdrill", "x-pd-api-key"), ("pave", "API-Key")] {
+        let key = ApiKey::Header(ApiKeyValue::new(header));
+        components.add_security_scheme(name, SecurityScheme::ApiKey(key));
+    }
     document.components = Some(components);
     document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
     document

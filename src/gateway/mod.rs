@@ -6,6 +6,7 @@
 pub mod access;
 pub mod bounds;
 mod calls;
+mod dialects;
 mod document;
 mod following;
 mod native;
@@ -16,6 +17,7 @@ mod waiting;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::http::Uri;
 use axum::routing::get;
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
@@ -104,17 +106,17 @@ pub struct Desk {
 /// Every part brings its own routes, and its own answers to what has no route.
 fn router(desk: &Desk) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::head())
-        .merge(native::routes())
+        .merge(dialects::routes(&desk.settings.dialects()))
         .split_for_parts();
     let document = document::body(document);
     router
         .route("/openapi.json", get(move || async move { document.clone() }))
-        .fallback(|| async { native::Problem::not_found() })
-        .method_not_allowed_fallback(|| async {
-            native::Problem::new(
-                native::Kind::MethodNotAllowed,
-                "found another method; wanted one of `Allow`",
-            )
+        .fallback(|uri: Uri| async move {
+            dialects::stray(uri.path(), native::Kind::NotFound, "there is nothing here")
+        })
+        .method_not_allowed_fallback(|uri: Uri| async move {
+            let detail = "found another method; wanted one of `Allow`";
+            dialects::stray(uri.path(), native::Kind::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn(bounds::path))
         .with_state(desk.clone())

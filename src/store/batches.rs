@@ -21,7 +21,7 @@ const SAID_MAX_ROWS: i32 = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct BatchStand {
     /// Among those that were asked for.
-    place: i64,
+    pub(crate) place: i64,
     pub size: Option<i32>,
     pub known: i32,
     pub done: i32,

@@ -14,9 +14,9 @@ use crate::worlds::platform::{self, SCHEMA};
 
 const TYPE: &str = "factory.computer";
 
-struct Factory {
-    house: House,
-    platform: PgPool,
+pub(crate) struct Factory {
+    pub(crate) house: House,
+    pub(crate) platform: PgPool,
     vendor: Vendor,
 }
 
@@ -52,7 +52,7 @@ async fn bare() -> Factory {
 }
 
 /// Managed `m`, a customer's own `own`, and `late`, which is still being provisioned; each with a key and a session.
-async fn factory() -> Factory {
+pub(crate) async fn factory() -> Factory {
     let factory = bare().await;
     let (vendor, platform) = (&factory.vendor, &factory.platform);
     vendor.answers("DELETE /machines/i-m", &[Answer::Status(204)]);
@@ -85,7 +85,7 @@ impl Factory {
             .await;
     }
 
-    async fn is(&self, sql: &'static str) -> bool {
+    pub(crate) async fn is(&self, sql: &'static str) -> bool {
         sqlx::query_scalar(sql)
             .fetch_one(&self.platform)
             .await

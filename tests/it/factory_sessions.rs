@@ -8,7 +8,7 @@ use crate::house::House;
 use crate::worlds::platform::SCHEMA;
 use crate::worlds::sessions::{COMPUTERS, Session, fill, from_seed};
 
-const TYPE: &str = "factory.session";
+pub(crate) const TYPE: &str = "factory.session";
 
 fn told(event: &Event) -> (&str, Option<&str>) {
     (
@@ -17,12 +17,12 @@ fn told(event: &Event) -> (&str, Option<&str>) {
     )
 }
 
-async fn house(count: usize) -> (House, PgPool, Vec<Session>) {
+pub(crate) async fn house(count: usize) -> (House, PgPool, Vec<Session>) {
     with_window(count, "30d", "20ms").await
 }
 
 /// `every` is how often ends of windows are looked for.
-async fn with_window(count: usize, window: &str, every: &str) -> (House, PgPool, Vec<Session>) {
+pub(crate) async fn with_window(count: usize, window: &str, every: &str) -> (House, PgPool, Vec<Session>) {
     let mut house = House::new().await;
     house.also_settings(&format!("[retention]\nevery = {every:?}\n"));
     let platform = house.store("platform").await;

@@ -82,6 +82,8 @@ impl Front {
             url: format!("http://127.0.0.1:{port}"),
             client: reqwest::Client::builder()
                 .timeout(patience())
+                // A connection for each call: whoever keeps one may find it closed by the other side.
+                .pool_max_idle_per_host(0)
                 .redirect(reqwest::redirect::Policy::none())
                 .build()
                 .expect("a client"),

@@ -34,6 +34,7 @@ mod computers;
 mod connectors;
 mod contract;
 mod crashes;
+mod dialects;
 mod factory_sessions;
 mod front;
 mod gateway;

@@ -51,7 +51,7 @@ pub(super) async fn begin(
 async fn ask(work: &mut Work, guard: &Guard, attempt: &Attempt) -> Result<Says, Verdict> {
     let rows = match rows_of(work, &guard.sql, &attempt.values, ROWS_TOLD_APART).await {
         // It has only looked, so what became of it is known.
-        Err(Verdict::Unknown { why }) => return Err(Verdict::again(why)),
+        Err(Verdict::Unknown { why }) => return Err(Verdict::rolled_back(why)),
         rows => rows?,
     };
     match rows.iter().map(Vec::as_slice).collect::<Vec<_>>().as_slice() {

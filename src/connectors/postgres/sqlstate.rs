@@ -23,9 +23,9 @@ pub(in crate::connectors) fn verdict_of(error: &sqlx::Error, phase: Phase) -> Ve
             Some(error) => of_code(&Said::by(error), phase),
             None => Verdict::unknown("the database answered in a way the driver does not know"),
         },
-        sqlx::Error::PoolTimedOut => Verdict::again("no connection to the database in time"),
+        sqlx::Error::PoolTimedOut => Verdict::rolled_back("no connection to the database in time"),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            Verdict::again("the connections to the database are closed")
+            Verdict::rolled_back("the connections to the database are closed")
         }
         sqlx::Error::Configuration(_) => Verdict::blocked(
             "the database's address is not usable",
@@ -35,11 +35,11 @@ pub(in crate::connectors) fn verdict_of(error: &sqlx::Error, phase: Phase) -> Ve
             "no TLS connection to the database",
             "correct its certificate or sslmode in the url",
         ),
-        sqlx::Error::Io(error) if phase == Phase::BeforeCommit => Verdict::again(format!(
+        sqlx::Error::Io(error) if phase == Phase::BeforeCommit => Verdict::rolled_back(format!(
             "the connection to the database failed ({:?})",
             error.kind()
         )),
-        _ if phase == Phase::BeforeCommit => Verdict::again("the connection to the database failed"),
+        _ if phase == Phase::BeforeCommit => Verdict::rolled_back("the connection to the database failed"),
         _ => Verdict::unknown("the connection was lost while the answer to COMMIT was awaited"),
     }
 }
@@ -105,7 +105,7 @@ fn of_code(said: &Said, phase: Phase) -> Verdict {
         // Lost races, locks, timeouts, shutdowns, a standby that was asked to write, a plan that the schema has
         // outgrown (0A000, 26000): the transaction is rolled back, and a new one may fare better.
         (_, "08" | "40" | "53" | "55" | "57" | "58" | "25" | "XX" | "26" | "0A" | "F0") => {
-            Verdict::again(text)
+            Verdict::rolled_back(text)
         }
         _ => Verdict::failed(text),
     }

@@ -8,7 +8,8 @@ mod look;
 mod problem;
 mod resource;
 
-pub(super) use problem::{Kind, Problem};
+pub(super) use caller::{about, bearer};
+pub(super) use problem::{Kind, Problem, retry_after};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
