@@ -129,6 +129,17 @@ impl HttpConnector {
                 Err(verdict) => verdict,
             },
             Some(Meaning::Pending) => pending(call, &answer, attempt.handle.as_ref()),
+            Some(Meaning::Missing | Meaning::Unseen) if !attempt.may_have_worked => Verdict::Absent,
+            Some(Meaning::Missing) => done(&answer, None),
+            Some(Meaning::Unseen) => Verdict::blocked(
+                format!(
+                    "{} answered {} after an attempt whose outcome is not known; it says the same of credentials that it \
+                     does not know",
+                    call.act.label(),
+                    answer.status
+                ),
+                "look at the service whether it is gone; if it is, take the step as done, else retry",
+            ),
             meaning => match settle(&call.act, &answer, meaning) {
                 // The service, or a proxy before it, may have failed after the effect. Where a repeat would be a second
                 // effect, somebody has to look first.
@@ -304,7 +315,13 @@ fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Ver
         Some(Meaning::Refused) => Verdict::refused(said),
         Some(Meaning::Blocked) => Verdict::blocked(said, CORRECT_CREDENTIALS),
         Some(Meaning::Failed) => Verdict::failed(said),
-        Some(other @ (Meaning::Gone | Meaning::Pending | Meaning::Standing)) => Verdict::failed(format!(
+        Some(
+            other @ (Meaning::Gone
+            | Meaning::Pending
+            | Meaning::Standing
+            | Meaning::Missing
+            | Meaning::Unseen),
+        ) => Verdict::failed(format!(
             "{said}, which means {} where that has no place",
             other.word()
         )),

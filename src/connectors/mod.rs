@@ -43,6 +43,8 @@ pub struct Attempt {
     /// The same for every attempt at this step, so that the other side can tell a repeat.
     pub idempotency_key: String,
     pub values: Values,
+    /// An earlier attempt at this step may have had its effect.
+    pub may_have_worked: bool,
     /// From the last `Pending` of this step, if there was one.
     pub handle: Option<Value>,
     /// Hard: the engine cuts the attempt off here.

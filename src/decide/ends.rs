@@ -88,10 +88,13 @@ fn completed(plan: &Plan, state: &State) -> End {
             step: None,
         };
     }
-    let any_done = acting(plan, state).any(|track| track.settled == Some(Settled::Done));
+    let any = |settled| acting(plan, state).any(|track| track.settled == Some(settled));
     End::Completed {
-        result: if any_done {
+        result: if any(Settled::Done) {
             CompletedResult::Deleted
+        } else if any(Settled::Absent) {
+            // Nothing that was found gone could vouch for what nobody could see.
+            CompletedResult::Absent
         } else {
             CompletedResult::AlreadyGone
         },

@@ -82,6 +82,7 @@ fn tell_verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Done { .. } => "is done".into(),
         Verdict::AlreadyGone => "found nothing left to do".into(),
+        Verdict::Absent => "found nothing, and cannot tell whether there ever was anything".into(),
         Verdict::Skipped => "is skipped: its `when` does not hold".into(),
         Verdict::Again { why, .. } => format!("did not succeed: {why}"),
         Verdict::Throttled { .. } => "was asked for patience".into(),

@@ -82,6 +82,8 @@ impl Track {
 pub enum Settled {
     Done,
     AlreadyGone,
+    /// There was nothing of it, as far as anybody could see.
+    Absent,
     Skipped,
     Refused,
     Orphaned,
@@ -302,6 +304,7 @@ impl State {
         track.settled = match verdict {
             Verdict::Done { .. } => Some(Settled::Done),
             Verdict::AlreadyGone => Some(Settled::AlreadyGone),
+            Verdict::Absent => Some(Settled::Absent),
             Verdict::Skipped => Some(Settled::Skipped),
             Verdict::Refused { .. } => Some(Settled::Refused),
             _ => None,

@@ -19,6 +19,8 @@ pub enum Verdict {
     },
     /// There was nothing left to do, shown by evidence that could have shown the opposite.
     AlreadyGone,
+    /// It is not there, and nothing could have shown that it ever was.
+    Absent,
     /// The step's `when` is false.
     Skipped,
     /// Not this time; a new attempt may do it.
@@ -115,6 +117,7 @@ impl Verdict {
         match self {
             Verdict::Done { .. } => "done",
             Verdict::AlreadyGone => "already_gone",
+            Verdict::Absent => "absent",
             Verdict::Skipped => "skipped",
             Verdict::Again { .. } => "again",
             Verdict::Throttled { .. } => "throttled",
@@ -127,9 +130,10 @@ impl Verdict {
         }
     }
 
-    pub const WORDS: [&'static str; 11] = [
+    pub const WORDS: [&'static str; 12] = [
         "done",
         "already_gone",
+        "absent",
         "skipped",
         "again",
         "throttled",
@@ -145,7 +149,11 @@ impl Verdict {
     pub fn is_final(&self) -> bool {
         matches!(
             self,
-            Verdict::Done { .. } | Verdict::AlreadyGone | Verdict::Skipped | Verdict::Refused { .. }
+            Verdict::Done { .. }
+                | Verdict::AlreadyGone
+                | Verdict::Absent
+                | Verdict::Skipped
+                | Verdict::Refused { .. }
         )
     }
 
@@ -164,6 +172,7 @@ impl Verdict {
         matches!(
             self,
             Verdict::AlreadyGone
+                | Verdict::Absent
                 | Verdict::Skipped
                 | Verdict::Throttled { .. }
                 | Verdict::Refused { .. }
@@ -177,6 +186,7 @@ impl Verdict {
         match self {
             Verdict::Done { .. }
             | Verdict::AlreadyGone
+            | Verdict::Absent
             | Verdict::Pending { .. }
             | Verdict::Refused { .. } => Some(false),
             Verdict::Again { in_order: true, .. } => None,
@@ -227,6 +237,7 @@ mod tests {
         let all = [
             Verdict::done(),
             Verdict::AlreadyGone,
+            Verdict::Absent,
             Verdict::Skipped,
             Verdict::again("x"),
             Verdict::Throttled {
@@ -254,6 +265,6 @@ mod tests {
                 verdict
             );
         }
-        assert_eq!(all.iter().filter(|v| v.is_final()).count(), 4);
+        assert_eq!(all.iter().filter(|v| v.is_final()).count(), 5);
     }
 }

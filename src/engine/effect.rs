@@ -50,6 +50,7 @@ impl<'a> Effect<'a> {
             // The same for every attempt: the other side can tell a repeat from a second wish.
             idempotency_key: format!("{}:{}:{}", opened.id, step.name, aim.word()),
             values: Effect::values(opened, stored, state, aim),
+            may_have_worked: track.is_some_and(|track| track.touched),
             handle: track.and_then(|track| track.handle.clone()),
             timeout: step.timeout,
             gate: gate.clone(),
@@ -290,7 +291,10 @@ impl<'a> Effect<'a> {
         let (Some(verify), Aim::Do) = (&self.step.verify, self.aim) else {
             return verdict;
         };
-        if !matches!(verdict, Verdict::Done { .. } | Verdict::AlreadyGone) {
+        if !matches!(
+            verdict,
+            Verdict::Done { .. } | Verdict::AlreadyGone | Verdict::Absent
+        ) {
             return verdict;
         }
         match self

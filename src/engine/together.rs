@@ -251,6 +251,7 @@ mod tests {
                     number: 1,
                     idempotency_key: String::new(),
                     values: BTreeMap::new(),
+                    may_have_worked: false,
                     handle: None,
                     timeout: Duration::from_secs(10),
                     gate: Gate::always(),

@@ -58,7 +58,7 @@ pub struct StepAccount {
     pub number: usize,
     pub name: String,
     pub system: String,
-    /// `done`, `already_gone`, `skipped`, `refused`, `orphaned`, `undone`, `open`, `tried` or `not_begun`.
+    /// `done`, `already_gone`, `absent`, `skipped`, `refused`, `orphaned`, `undone`, `open`, `tried` or `not_begun`.
     pub state: &'static str,
     pub attempts: u32,
 }
@@ -257,7 +257,7 @@ fn step_accounts(plan: &Plan, state: &State) -> Vec<StepAccount> {
             name: step.name.clone(),
             system: step.on.0.clone(),
             state: match (done, undone) {
-                (_, Some(Settled::Done | Settled::AlreadyGone)) => "undone",
+                (_, Some(Settled::Done | Settled::AlreadyGone | Settled::Absent)) => "undone",
                 (Some(track), _) => step_state(track),
                 (None, _) => "not_begun",
             },
@@ -271,6 +271,7 @@ fn step_state(track: &Track) -> &'static str {
     match track.settled {
         Some(Settled::Done) => "done",
         Some(Settled::AlreadyGone) => "already_gone",
+        Some(Settled::Absent) => "absent",
         Some(Settled::Skipped) => "skipped",
         Some(Settled::Refused) => "refused",
         Some(Settled::Orphaned) => "orphaned",

@@ -21,3 +21,5 @@ mod proxy;
 mod reads;
 mod s3;
 mod together;
+
+pub(crate) use place::{attempt, build};

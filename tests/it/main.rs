@@ -6,6 +6,7 @@
 
 mod amqp_wire;
 mod heard;
+mod hostile;
 mod house;
 mod shop;
 mod template;
@@ -58,6 +59,8 @@ mod takeover;
 mod telemetry;
 mod terms;
 mod trouble;
+mod vendors;
+mod vendors_served;
 mod versions;
 
 #[path = "../../examples/worlds/mod.rs"]

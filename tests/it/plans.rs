@@ -26,6 +26,33 @@ fn systems() -> Systems {
     ])
 }
 
+/// Those that ask a vendor's API: one for each document, with the calls that its service profile has.
+#[test]
+fn every_plan_for_a_vendor_is_right_and_has_its_call() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(deploy.join("plans/vendor")).expect("the vendors' plans") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let vendor = name.split('.').next().expect("a vendor").to_owned();
+        let systems = Systems::from([(SystemName(vendor.clone()), SystemKind::Http)]);
+        let text = std::fs::read_to_string(&path).expect("a plan");
+        let plan = parse_plan_for(&text, &name, &systems).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(format!("{}.toml", plan.target), name);
+        let profile =
+            std::fs::read_to_string(deploy.join(format!("services/{vendor}.toml"))).expect("a profile");
+        for (line, call) in text
+            .lines()
+            .filter_map(|line| Some((line, line.strip_prefix("call = ")?)))
+        {
+            let call = call.trim_matches('"').split('.').nth(1).expect("a call");
+            assert!(profile.contains(&format!("[call.{call}]")), "{name}: {line}");
+        }
+        seen.push(name);
+    }
+    assert_eq!(seen.len(), 5, "{seen:?}");
+}
+
 #[test]
 fn every_plan_under_deploy_is_right_and_named_after_its_target() {
     let files = plan_files();

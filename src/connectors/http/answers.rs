@@ -20,6 +20,10 @@ pub(super) enum Meaning {
     Standing,
     Retry,
     Throttled,
+    /// Not there, and no evidence could show that it was: absent at first, ours if an earlier attempt may have worked.
+    Missing,
+    /// As missing, but the service says the same of credentials that it does not know: it never counts as ours.
+    Unseen,
     Refused,
     Blocked,
     Failed,
@@ -34,6 +38,8 @@ impl Meaning {
             Meaning::Standing => "standing",
             Meaning::Retry => "retry",
             Meaning::Throttled => "throttled",
+            Meaning::Missing => "missing",
+            Meaning::Unseen => "unseen",
             Meaning::Refused => "refused",
             Meaning::Blocked => "blocked",
             Meaning::Failed => "failed",
@@ -52,15 +58,11 @@ impl Meaning {
 }
 
 /// What a profile need not say: credentials that are refused, and a service in trouble, look alike everywhere.
-const BY_DEFAULT: [(Meaning, u16); 8] = [
+const BY_DEFAULT: [(Meaning, u16); 4] = [
     (Meaning::Blocked, 401),
     (Meaning::Blocked, 403),
     (Meaning::Throttled, 429),
     (Meaning::Retry, 408),
-    (Meaning::Retry, 500),
-    (Meaning::Retry, 502),
-    (Meaning::Retry, 503),
-    (Meaning::Retry, 504),
 ];
 
 /// Not found, and gone. Alone they say as little as a wrong path or another account's credentials would.
@@ -183,6 +185,9 @@ impl Answers {
 }
 
 fn by_default(status: u16) -> Option<Meaning> {
+    if (500..=599).contains(&status) {
+        return Some(Meaning::Retry);
+    }
     let known = BY_DEFAULT.iter().find(|(_, known)| *known == status);
     known.map(|(meaning, _)| *meaning)
 }

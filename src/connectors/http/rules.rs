@@ -126,6 +126,12 @@ pub(super) fn looking(raw: &Spanned<RawCall>) -> Result<Exchange, Wrong> {
         ));
     }
     let exchange = exchange(raw)?;
+    if exchange.answers.knows(Meaning::Missing) || exchange.answers.knows(Meaning::Unseen) {
+        return Err((
+            raw.span().start,
+            "found `missing` or `unseen` in a look; wanted them in a call only, and `gone` here".to_owned(),
+        ));
+    }
     // Some services only search by POST.
     if !matches!(exchange.method, Method::GET | Method::HEAD | Method::POST) {
         return Err((

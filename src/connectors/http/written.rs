@@ -43,13 +43,15 @@ pub(super) struct RawCall {
     standing: List,
     retry: List,
     throttled: List,
+    missing: List,
+    unseen: List,
     refused: List,
     blocked: List,
     failed: List,
 }
 
 impl RawCall {
-    pub(super) fn lists(&self) -> [(Meaning, &List); 9] {
+    pub(super) fn lists(&self) -> [(Meaning, &List); 11] {
         [
             (Meaning::Done, &self.done),
             (Meaning::Gone, &self.gone),
@@ -57,6 +59,8 @@ impl RawCall {
             (Meaning::Standing, &self.standing),
             (Meaning::Retry, &self.retry),
             (Meaning::Throttled, &self.throttled),
+            (Meaning::Missing, &self.missing),
+            (Meaning::Unseen, &self.unseen),
             (Meaning::Refused, &self.refused),
             (Meaning::Blocked, &self.blocked),
             (Meaning::Failed, &self.failed),

@@ -236,7 +236,7 @@ async fn invariant_07_what_nobody_expected_is_never_success() {
         ("500", "again"),
         ("503", "again"),
         ("patience", "throttled"),
-        ("501", "failed"),
+        ("501", "again"),
     ] {
         let mut one = attempt("c");
         one.values.insert("what".into(), json!(what));

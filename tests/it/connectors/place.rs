@@ -188,7 +188,7 @@ pub(super) fn settings(platform_url: &str, cloud_url: &str, archive: &str) -> St
     )
 }
 
-pub(super) fn build(settings: &str) -> Result<Systems, sexton::connectors::WrongSystem> {
+pub(crate) fn build(settings: &str) -> Result<Systems, sexton::connectors::WrongSystem> {
     let settings: BTreeMap<SystemName, SystemSettings> = toml::from_str(settings).unwrap();
     Systems::build(&settings, std::path::Path::new(env!("CARGO_MANIFEST_DIR")))
 }
@@ -244,13 +244,14 @@ pub(super) fn values(id: &str) -> Values {
     ])
 }
 
-pub(super) fn attempt(id: &str) -> Attempt {
+pub(crate) fn attempt(id: &str) -> Attempt {
     Attempt {
         deletion: DeletionId(Uuid::now_v7()),
         step: "step".to_owned(),
         number: 1,
         idempotency_key: format!("key-{id}"),
         values: values(id),
+        may_have_worked: false,
         handle: None,
         timeout: Duration::from_secs(10),
         gate: Gate::always(),
