@@ -1,5 +1,5 @@
 # On a fresh machine: `make demo` shows the main job, `make test` runs every test. Both set up what is missing.
-.PHONY: demo test setup bench mutants audit
+.PHONY: demo test setup bench mutants contract audit
 
 demo: setup
 	scripts/demo
@@ -14,6 +14,11 @@ setup:
 
 bench: setup
 	scripts/bench
+
+# The HTTP contract at full size: what `make test` tries on a few examples of each operation, on many.
+contract:
+	@scripts/setup tests
+	SEXTON_CONTRACT_EXAMPLES=300 SEXTON_TEST_PATIENCE_S=3600 scripts/test --no-capture -E 'test(/http_contract::|agno_os::/)'
 
 # Takes out the mechanism behind each invariant in turn; a test named after it must fail.
 mutants: setup

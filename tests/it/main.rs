@@ -8,6 +8,7 @@ mod amqp_wire;
 mod heard;
 mod hostile;
 mod house;
+mod http_contract;
 mod shop;
 mod template;
 mod vendor;

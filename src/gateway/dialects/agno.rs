@@ -41,9 +41,13 @@ pub(super) enum SessionType {
 }
 
 #[derive(Serialize, Deserialize, ToSchema)]
+#[schema(max_length = 512, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+pub(super) struct SessionId(String);
+
+#[derive(Serialize, Deserialize, ToSchema)]
 pub(super) struct DeleteSessionRequest {
     #[schema(min_items = 1, max_items = 10_000)]
-    session_ids: Vec<String>,
+    session_ids: Vec<SessionId>,
     #[schema(min_items = 1)]
     session_types: Vec<SessionType>,
 }

@@ -26,12 +26,12 @@ pub(super) struct Asked {
     /// Left out, that of the credentials; it can be no other.
     tenant: Option<String>,
     /// Requests with the same batch have, beside their own outcomes, one for the whole.
-    #[schema(min_length = 1, max_length = 255)]
+    #[schema(min_length = 1, max_length = 255, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     batch: Option<String>,
     #[schema(minimum = 1, maximum = 1_000_000)]
     batch_size: Option<u32>,
     /// Why, for the audit. Never shown in events, logs or metrics.
-    #[schema(max_length = 1_000)]
+    #[schema(max_length = 1_000, pattern = r"^[^\x00]*$")]
     reason: Option<String>,
     /// Nothing is done before this time.
     #[schema(format = DateTime)]
@@ -56,7 +56,12 @@ pub(super) struct AskedTarget {
     )]
     kind: String,
     /// Which one.
-    #[schema(example = "cmp_123", min_length = 1, max_length = 512)]
+    #[schema(
+        example = "cmp_123",
+        min_length = 1,
+        max_length = 512,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     id: String,
 }
 
@@ -65,7 +70,7 @@ pub(super) struct AskedTarget {
 #[serde(deny_unknown_fields)]
 pub(super) struct Said {
     /// Why, for the audit.
-    #[schema(max_length = 1_000)]
+    #[schema(max_length = 1_000, pattern = r"^[^\x00]*$")]
     reason: Option<String>,
 }
 
@@ -76,7 +81,8 @@ pub(super) struct Said {
 #[utoipa::path(
     post, path = "/v1/deletions", tag = "deletions", request_body = Asked,
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's key: a call with the same key and content is the same request"),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!#-~]([ !#-~]*[!#-~])?$",
+            description = "The request's key: a call with the same key and content is the same request"),
         ("Prefer" = Option<String>, Header, description = "`respond-async`, or `wait=` and seconds"),
     ),
     responses(
@@ -120,7 +126,7 @@ pub(super) async fn delete(State(desk): State<Desk>, request: Request) -> Result
     post, path = "/v1/deletions/{id}/cancel", tag = "deletions", request_body(content = Option<Said>),
     params(
         ("id" = Uuid, Path, description = "Of the call, the request or the deletion"),
-        ("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!#-~]([ !#-~]*[!#-~])?$"), ("Prefer" = Option<String>, Header),
     ),
     responses(
         (status = 200, body = Deletion, description = "It has ended; `result` says whether the cancel came in time"),
@@ -151,7 +157,7 @@ pub(super) async fn cancel(
     post, path = "/v1/deletions/{id}/restore", tag = "deletions", request_body(content = Option<Said>),
     params(
         ("id" = Uuid, Path, description = "Of the call, the request or the deletion"),
-        ("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!#-~]([ !#-~]*[!#-~])?$"), ("Prefer" = Option<String>, Header),
     ),
     responses(
         (status = 200, body = Deletion, description = "It has ended; `result` says how"),
@@ -188,7 +194,7 @@ async fn about_one(
     let principal = caller(&desk, &head.headers, Act::Ask).await?;
     let mut fields = match bounds::is_empty(&body) {
         true => Map::new(),
-        false => object(&desk, &head.headers, body, REQUEST_BODY_MAX_BYTES).await?,
+        false => object_or_null(&desk, &head.headers, body).await?,
     };
     only(&fields, &["reason"])?;
     let id = Uuid::try_parse(&id).map_err(|_| Problem::not_found())?;
@@ -320,22 +326,42 @@ pub(super) async fn object(
     body: axum::body::Body,
     most: usize,
 ) -> Result<Map<String, Value>, Problem> {
+    Ok(read_object(&json(desk, headers, body, most).await?)?)
+}
+
+/// Where nothing need be said, null says it too.
+async fn object_or_null(
+    desk: &Desk,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<Map<String, Value>, Problem> {
+    let bytes = json(desk, headers, body, REQUEST_BODY_MAX_BYTES).await?;
+    match bytes.trim_ascii() {
+        b"" | b"null" => Ok(Map::new()),
+        said => Ok(read_object(said)?),
+    }
+}
+
+async fn json(
+    desk: &Desk,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+    most: usize,
+) -> Result<bytes::Bytes, Problem> {
     if !is_json(headers) {
         return Err(Problem::new(
             Kind::UnsupportedMediaType,
             "found another content type; wanted application/json",
         ));
     }
-    let bytes = bounds::read(body, most, desk.settings.body_timeout)
-        .await
-        .map_err(|bad| match bad {
-            BadBody::TooLarge(most) => Problem::new(
-                Kind::BodyTooLarge,
-                format!("found a larger body; wanted at most {most} bytes"),
-            ),
-            BadBody::NotWhole => Problem::new(Kind::BodyNotWhole, "the body broke off, or took too long"),
-        })?;
-    Ok(read_object(&bytes)?)
+    let read = bounds::read(body, most, desk.settings.body_timeout).await;
+    read.map_err(|bad| match bad {
+        BadBody::TooLarge(most) => Problem::new(
+            Kind::BodyTooLarge,
+            format!("found a larger body; wanted at most {most} bytes"),
+        ),
+        BadBody::NotWhole => Problem::new(Kind::BodyNotWhole, "the body broke off, or took too long"),
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -29,7 +29,7 @@ pub(super) struct AskedBatch {
     targets: Vec<AskedTarget>,
     tenant: Option<String>,
     /// Why, for the audit.
-    #[schema(max_length = 1_000)]
+    #[schema(max_length = 1_000, pattern = r"^[^\x00]*$")]
     reason: Option<String>,
     #[schema(format = DateTime)]
     not_before: Option<String>,
@@ -79,7 +79,7 @@ pub(super) enum BatchState {
 /// the whole.
 #[utoipa::path(
     post, path = "/v1/batches", tag = "batches", request_body = AskedBatch,
-    params(("Idempotency-Key" = Option<String>, Header), ("Prefer" = Option<String>, Header)),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = r"^[!#-~]([ !#-~]*[!#-~])?$"), ("Prefer" = Option<String>, Header)),
     responses(
         (status = 200, body = Batch, description = "It is over; `counts` says how its requests ended"),
         (status = 202, body = Batch, description = "It goes on; `Location` can be asked for at once",

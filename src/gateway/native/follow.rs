@@ -9,7 +9,9 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream::unfold;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::{away, caller};
@@ -20,6 +22,17 @@ use crate::store::Pulse;
 
 /// Proxies drop what is silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One event of the stream.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StateEvent {
+    /// `state`
+    event: String,
+    /// The sequence
+    id: String,
+    /// JSON with `state`, `sequence`, and once they are known `deletion_id` and `result`
+    data: String,
+}
 
 /// Follow one deletion.
 ///
@@ -32,7 +45,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was seen"),
     ),
     responses(
-        (status = 200, body = String, content_type = "text/event-stream"),
+        (status = 200, body = StateEvent, content_type = "text/event-stream"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json"),

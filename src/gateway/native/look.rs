@@ -15,15 +15,13 @@ use super::caller::{away, caller};
 use super::problem::{Kind, Problem, ProblemBody};
 use super::resource::{Deletion, Outcome, State as Stands, TargetName};
 use crate::decide::access::Act;
-use crate::deletion::{DeletionId, TargetType};
+use crate::deletion::{DeletionId, TargetId, TargetType};
 use crate::gateway::Desk;
 use crate::store::{Filter, Listed, Which};
 
 /// Items of one page.
 const PAGE_DEFAULT: u32 = 50;
 const PAGE_MAX: u32 = 200;
-/// As the ids of targets are bounded.
-const TARGET_MAX_BYTES: usize = 512;
 
 /// Look at one deletion.
 ///
@@ -81,11 +79,14 @@ pub(super) struct Item {
 #[utoipa::path(
     get, path = "/v1/deletions", tag = "deletions",
     params(
-        ("state" = Option<ListedState>, Query, description = "Left out, all"),
-        ("type" = Option<String>, Query, description = "Of the target"),
-        ("target" = Option<String>, Query, description = "Its id"),
+        ("state" = inline(Option<ListedState>), Query, description = "Left out, all"),
+        ("type" = Option<String>, Query, description = "Of the target", max_length = 64,
+            pattern = r"^[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)*$"),
+        ("target" = Option<String>, Query, description = "Its id", min_length = 1, max_length = 512,
+            pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"),
         ("limit" = Option<u32>, Query, description = "Items of a page", minimum = 1, maximum = 200),
-        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before",
+            pattern = r"^[A-Za-z0-9_-]{21}[AQgw]$"),
     ),
     responses(
         (status = 200, body = Page),
@@ -167,10 +168,10 @@ fn filter(query: &str) -> Result<Filter, Problem> {
                 Ok(kind) => filter.target_type = Some(kind),
                 Err(bad) => return wrong("type", bad.wanted),
             },
-            "target" if (1..=TARGET_MAX_BYTES).contains(&value.len()) && !value.contains('\0') => {
-                filter.target_id = Some(value.into_owned());
-            }
-            "target" => return wrong("target", "1 to 512 bytes without NUL"),
+            "target" => match TargetId::parse(value.as_ref()) {
+                Ok(id) => filter.target_id = Some(id.as_str().to_owned()),
+                Err(bad) => return wrong("target", bad.wanted),
+            },
             "limit" => match value.parse() {
                 Ok(rows) if (1..=PAGE_MAX).contains(&rows) => filter.rows = rows,
                 _ => return wrong("limit", "a number from 1 to 200"),

@@ -169,7 +169,12 @@ impl Problem {
             Some(RejectionReason::KeyConflict) => Kind::KeyConflict,
             Some(RejectionReason::TooLarge) => Kind::BodyTooLarge,
             Some(RejectionReason::NotAllowed) => Kind::Forbidden,
-            Some(RejectionReason::SlotTaken | RejectionReason::NothingToDo | RejectionReason::WindowOver) => {
+            Some(RejectionReason::SlotTaken
+                | RejectionReason::NothingToDo
+                | RejectionReason::WindowOver
+                // Well formed; it depends on the plans that are in force.
+                | RejectionReason::UnknownType
+                | RejectionReason::NoPlan,) => {
                 Kind::Conflict
             }
             _ => Kind::Invalid,
@@ -230,8 +235,8 @@ mod tests {
             (RejectionReason::SlotTaken, 409),
             (RejectionReason::NothingToDo, 409),
             (RejectionReason::WindowOver, 409),
-            (RejectionReason::UnknownType, 422),
-            (RejectionReason::NoPlan, 422),
+            (RejectionReason::UnknownType, 409),
+            (RejectionReason::NoPlan, 409),
             (RejectionReason::WrongShape, 422),
             (RejectionReason::KeyMissing, 422),
             (RejectionReason::NotAllowed, 403),

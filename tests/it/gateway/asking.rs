@@ -125,7 +125,7 @@ async fn what_can_never_be_a_request_is_turned_away_with_its_place() {
         .await;
     assert_eq!(
         (unknown.status, unknown.json()["reason"].as_str()),
-        (422, Some("unknown_type")),
+        (409, Some("unknown_type")),
         "{}",
         unknown.text
     );
