@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, BrokerError};
 use crate::connectors::{Systems, WrongSystem};
+use crate::decide::access::Speakers;
 use crate::engine::{Engine, Parts, PlanBook, fits};
 use crate::gateway::access::Access;
 use crate::gateway::{self, Gateway};
@@ -239,6 +240,7 @@ pub async fn run(
                 outlet: broker.outlet(),
                 store: store.clone(),
                 book,
+                speakers: Arc::new(Speakers::new(settings.intake.users.clone(), broker.user())),
                 admissions,
                 instruments,
                 outbox_wake,

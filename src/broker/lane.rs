@@ -18,8 +18,9 @@ use lapin::{Channel, Connection, ExchangeKind};
 use super::connection::Link;
 use super::error::{FORBIDDEN, NOT_FOUND, refusal};
 use super::letters::{Letter, write_and_wait};
-use super::message::{Message, PublishOutcome, Unrouted, Wire};
+use super::message::{Message, PublishOutcome, Unrouted, Wire, short};
 use super::tally::Tally;
+use super::topology::REQUESTS_EXCHANGE;
 
 /// Messages a lane writes before it waits. lapin looks through all open confirms for each answer of the
 /// broker, so a longer batch costs more than the round trip it saves.
@@ -205,10 +206,16 @@ impl Open {
                 "the headers take {bytes} bytes, wanted at most {HEADERS_MAX_BYTES}"
             )));
         }
-        let wire = match message.wire() {
+        let mut wire = match message.wire() {
             Ok(wire) => wire,
             Err(why) => return Some(Err(why)),
         };
+        // Who asks, as the broker itself will vouch for: it takes no other name than that of this connection.
+        if message.exchange == REQUESTS_EXCHANGE
+            && let Ok(user) = short("user id", &live.status().username())
+        {
+            wire.properties = wire.properties.with_user_id(user);
+        }
         // The default exchange is always there and may not be asked for.
         if !message.exchange.is_empty() && !self.known.contains(&message.exchange) {
             // On a channel of its own: "not found" closes the channel that asks.

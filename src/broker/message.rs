@@ -65,6 +65,8 @@ pub struct Delivery {
     pub content_type: Option<String>,
     pub message_id: Option<String>,
     pub correlation_id: Option<String>,
+    /// Who published it, vouched for by the broker; most publishers do not say.
+    pub user_id: Option<String>,
     pub headers: Headers,
     /// The broker has sent it before, to somebody.
     pub redelivered: bool,
@@ -105,6 +107,7 @@ impl Delivery {
             content_type: own(properties.content_type()),
             message_id: own(properties.message_id()),
             correlation_id: own(properties.correlation_id()),
+            user_id: own(properties.user_id()),
             headers,
             redelivered: delivery.redelivered,
             delivery_count,

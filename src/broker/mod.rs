@@ -82,6 +82,12 @@ impl Broker {
         })
     }
 
+    /// As whom this process is known to the broker.
+    pub fn user(&self) -> String {
+        let uri = self.settings.uri().ok();
+        uri.map_or_else(String::new, |uri| uri.authority.userinfo.username)
+    }
+
     /// Takes deletion requests in, on a connection of its own: the broker blocks connections that publish
     /// when it runs out of memory or disk, and a blocked connection could not acknowledge either.
     ///

@@ -2,7 +2,7 @@
 //!
 //! Whether a target exists is none of this: what is not the tenant's is looked for like everything else, and not found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -108,9 +108,77 @@ impl Dialect {
     }
 }
 
+/// For which tenants each user of the broker may speak. Without any, whoever may publish speaks for all.
+#[derive(Clone, Debug, Default)]
+pub struct Speakers {
+    /// By user: tenants, or `*` for all.
+    users: BTreeMap<String, Vec<String>>,
+    /// Sexton's own user, whose messages were checked where they came in.
+    own: String,
+}
+
+/// Every tenant.
+pub const ALL_TENANTS: &str = "*";
+
+impl Speakers {
+    pub fn new(users: BTreeMap<String, Vec<String>>, own: String) -> Self {
+        Speakers { users, own }
+    }
+
+    /// `user` as the broker vouches for it. The error is what was found and what is wanted.
+    pub fn may_speak(&self, user: Option<&str>, tenant: &Tenant) -> Result<(), &'static str> {
+        if self.users.is_empty() || user == Some(self.own.as_str()) {
+            return Ok(());
+        }
+        let Some(user) = user else {
+            return Err(
+                "found a message without a user_id; wanted one, by which the broker vouches for who speaks",
+            );
+        };
+        let may = |all: &Vec<String>| {
+            let is = |one: &String| one == ALL_TENANTS || one == tenant.as_str();
+            all.iter().any(is)
+        };
+        match self.users.get(user).is_some_and(may) {
+            true => Ok(()),
+            false => Err("found a user of the broker who may not speak for this tenant; wanted one who may"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn invariant_07_a_user_of_the_broker_speaks_for_its_tenants_only() {
+        let users = [("a", &["t"][..]), ("ops", &["*"]), ("nobody", &[])];
+        let users =
+            users.map(|(user, all)| (user.to_owned(), all.iter().map(|one| (*one).to_owned()).collect()));
+        let speakers = Speakers::new(BTreeMap::from(users), "sexton".into());
+        let tenant = |name: &str| Tenant::parse(name).expect("a tenant");
+        for (user, name, may) in [
+            (Some("a"), "t", true),
+            (Some("a"), "u", false),
+            (Some("ops"), "u", true),
+            (Some("sexton"), "u", true),
+            (Some("nobody"), "t", false),
+            (Some("stranger"), "t", false),
+            (Some(""), "t", false),
+            (None, "t", false),
+        ] {
+            assert_eq!(
+                speakers.may_speak(user, &tenant(name)).is_ok(),
+                may,
+                "{user:?} for {name}"
+            );
+        }
+        assert_eq!(
+            Speakers::default().may_speak(None, &tenant("t")),
+            Ok(()),
+            "the setting does not ask for it"
+        );
+    }
 
     #[test]
     fn each_act_needs_its_role_and_an_open_door() {

@@ -10,12 +10,15 @@ mod bulks;
 mod read;
 mod reception;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
 use serde::Deserialize;
 
 use crate::broker::{Acked, Batch, Inlet};
+use crate::decide::access::ALL_TENANTS;
+use crate::deletion::Tenant;
 use crate::stopper::Stopper;
 use crate::store::StoreError;
 use bulks::Bulks;
@@ -36,6 +39,8 @@ pub struct Settings {
     pub linger: Duration,
     /// Whether the world is told of every accepted request as well, beside its outcome.
     pub announce_accepted: bool,
+    /// For which tenants each user of the broker may speak, `*` for all. Left out, whoever may publish speaks for all.
+    pub users: BTreeMap<String, Vec<String>>,
 }
 
 impl Default for Settings {
@@ -44,6 +49,7 @@ impl Default for Settings {
             batch_max: 500,
             linger: Duration::from_millis(2),
             announce_accepted: false,
+            users: BTreeMap::new(),
         }
     }
 }
@@ -54,6 +60,12 @@ impl Settings {
             return Err(format!(
                 "intake.batch_max: found {}; wanted 1 to 5000",
                 self.batch_max
+            ));
+        }
+        let mut named = self.users.values().flatten();
+        if let Some(bad) = named.find(|name| *name != ALL_TENANTS && Tenant::parse(name.as_str()).is_err()) {
+            return Err(format!(
+                "intake.users: found {bad:?}; wanted names of tenants, or \"*\" for all"
             ));
         }
         if self.linger > Duration::from_secs(1) {

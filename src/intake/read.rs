@@ -20,6 +20,8 @@ pub(super) struct Read {
 /// A well-formed request and the body that it came in, in case the rules or the tables turn it away.
 pub(super) struct Received {
     pub request: Request,
+    /// Who speaks, as the broker vouches for it.
+    pub user: Option<String>,
     body: Option<Bytes>,
     content_type: Option<String>,
 }
@@ -36,6 +38,7 @@ pub(super) fn read(deliveries: Vec<Delivery>) -> Read {
             Ok(mut requests) => match (requests.pop(), requests.is_empty()) {
                 (Some(request), true) => read.received.push(Received {
                     request,
+                    user: delivery.user_id,
                     body: Some(delivery.body),
                     content_type: delivery.content_type,
                 }),
@@ -56,6 +59,7 @@ pub(super) fn requests_of(bulk: &Delivery) -> Result<Vec<Received>, Box<Rejectio
     let requests = read_requests(&bulk.body, &envelope(bulk))?;
     let received = requests.into_iter().map(|request| Received {
         request,
+        user: bulk.user_id.clone(),
         // It is kept, if it must be, as the request that it would be alone.
         body: None,
         content_type: None,

@@ -1,5 +1,7 @@
 //! What becomes of each request: admitted, or turned away with its reason. Both are committed when it says so.
 
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -8,8 +10,9 @@ use super::read::{Read, Received, read, requests_of, turned_away};
 use super::{Settings, Undecided};
 use crate::broker::{Delivery, Message, Outlet, PublishOutcome};
 use crate::clock;
+use crate::decide::access::Speakers;
 use crate::decide::{self, Known};
-use crate::deletion::{DeletionId, Rejection, RequestId, SignalKind, TurnedAway};
+use crate::deletion::{DeletionId, Rejection, RejectionReason, RequestId, SignalKind, TurnedAway};
 use crate::engine::{Admissions, PlanBook};
 use crate::stopper::Stopper;
 use crate::store::{Admission, Candidate, Store, StoreError, Wake};
@@ -22,6 +25,7 @@ pub struct Reception {
     pub outlet: Outlet,
     pub store: Store,
     pub book: PlanBook,
+    pub speakers: Arc<Speakers>,
     pub admissions: Admissions,
     pub instruments: Instruments,
     /// Pokes the relay's sweep: rejections and announcements do not pass through its memory.
@@ -123,6 +127,13 @@ impl Reception {
         now: OffsetDateTime,
     ) -> Result<Result<Candidate, Box<Rejection>>, StoreError> {
         let request = &received.request;
+        if let Err(detail) = self
+            .speakers
+            .may_speak(received.user.as_deref(), &request.target.tenant)
+        {
+            let reason = RejectionReason::NotAllowed;
+            return Ok(Err(Box::new(Rejection::of(request, reason, "/tenant", detail))));
+        }
         let kind = &request.target.kind;
         let current = self.book.current(kind);
         let known = match &current {

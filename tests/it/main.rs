@@ -53,6 +53,7 @@ mod rejections;
 mod scraped;
 mod secrets;
 mod services;
+mod speakers;
 mod stops;
 mod stores;
 mod systems;

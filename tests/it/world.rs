@@ -36,6 +36,11 @@ impl World {
         }
     }
 
+    /// Its own among all that share the servers.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where such another database is.
     pub(crate) fn url_of_database(&self, suffix: &str) -> String {
         let (server, _) = self
