@@ -60,6 +60,7 @@ mod systems;
 mod takeover;
 mod telemetry;
 mod terms;
+mod tokens;
 mod trouble;
 mod vendors;
 mod vendors_served;
