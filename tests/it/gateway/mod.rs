@@ -3,6 +3,7 @@
 mod access;
 mod asking;
 mod following;
+mod limits;
 mod looking;
 mod waiting;
 
