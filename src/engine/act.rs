@@ -137,7 +137,7 @@ impl Drive {
             }
             Told::Written | Told::LetGo => {}
         }
-        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope.trace);
+        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope);
         let Some(effect) = span.in_scope(|| {
             Effect::new(
                 &self.shared,

@@ -3,8 +3,7 @@
 //! | span | fields | where |
 //! |---|---|---|
 //! | `admit` | `requests` | one admission batch; links to what its requests came from |
-//! | `delete` | `deletion.id` | one stay of a deletion in a lane, from claim to hand-back |
-//! | `step` | `deletion.id`, `step`, `attempt`, `undo`, `verdict` | one attempt |
+//! | `step` | `deletion.id`, `correlation.id`, `step`, `attempt`, `undo`, `verdict` | one attempt |
 //! | `publish` | `event.id`, `deletion.id` | one event on its way to the broker |
 //! | `transaction` | `name` | one transaction of ours; its name is also the SQL comment and the metric's label |
 
@@ -13,7 +12,7 @@ use tracing::{Span, debug_span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::trace_headers::{link, parent_from};
-use crate::deletion::{Aim, DeletionId, EventId, StepNumber, TraceContext, Verdict};
+use crate::deletion::{Aim, DeletionId, Envelope, EventId, StepNumber, TraceContext, Verdict};
 
 /// A span holds so many links; the batch's other requests are found by their own traces.
 const LINKS_MAX: usize = 32;
@@ -30,16 +29,15 @@ pub fn admission<'t>(requests: usize, traces: impl IntoIterator<Item = &'t Trace
     span
 }
 
-pub fn deletion(id: DeletionId) -> Span {
-    info_span!(parent: None, "delete", deletion.id = %id)
-}
-
 /// The first attempt goes on with the publisher's trace; a later one is a trace of its own that links to it.
-pub fn step(id: DeletionId, step: StepNumber, aim: Aim, attempt: u32, trace: &TraceContext) -> Span {
+/// It also has the id by which the asker knows it.
+pub fn step(id: DeletionId, step: StepNumber, aim: Aim, attempt: u32, asked: &Envelope) -> Span {
+    let trace = &asked.trace;
     let span = info_span!(
         parent: None,
         "step",
         deletion.id = %id,
+        correlation.id = asked.correlation_id,
         step,
         attempt,
         undo = aim == Aim::Undo,

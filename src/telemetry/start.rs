@@ -150,7 +150,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::deletion::{Aim, DeletionId, TraceContext};
+    use crate::deletion::{Aim, DeletionId, Envelope};
     use crate::telemetry::spans;
 
     #[derive(Clone, Default)]
@@ -198,7 +198,7 @@ mod tests {
         let log = lines(LogFormat::Auto, false, paper.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(log), || {
             let id = DeletionId(Uuid::from_u128(7));
-            let span = spans::step(id, 2, Aim::Do, 1, &TraceContext::default());
+            let span = spans::step(id, 2, Aim::Do, 1, &Envelope::default());
             span.in_scope(|| tracing::warn!(wait_ms = 40, "will try again"));
         });
         let line: Value =

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
-use sexton::deletion::{Aim, DeletionId, EventId, TraceContext, Verdict};
+use sexton::deletion::{Aim, DeletionId, Envelope, EventId, TraceContext, Verdict};
 use sexton::telemetry::{self, Endpoint, Instruments, Readiness, Settings, spans};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -45,8 +45,9 @@ async fn a_trace_goes_on_from_its_publisher_through_a_step_to_the_event() {
     let telemetry = telemetry::start(&settings, &instruments).unwrap();
 
     let came_in = TraceContext::new(Some(PARENT), None);
+    let asked = Envelope::new(None, None, came_in.clone());
     let id = DeletionId(Uuid::now_v7());
-    let step = spans::step(id, 1, Aim::Do, 1, &came_in);
+    let step = spans::step(id, 1, Aim::Do, 1, &asked);
     spans::said(&step, &Verdict::blocked("quoted-content", "quoted-content"));
     let goes_on = step.in_scope(telemetry::current);
     drop(step);
@@ -54,7 +55,7 @@ async fn a_trace_goes_on_from_its_publisher_through_a_step_to_the_event() {
     assert_eq!(own[..35], PARENT[..35], "the same trace");
     assert_ne!(own, PARENT, "and a span of its own");
 
-    let retry = spans::step(id, 1, Aim::Do, 2, &came_in);
+    let retry = spans::step(id, 1, Aim::Do, 2, &asked);
     let retried = telemetry::onward(&retry, &came_in);
     drop(retry);
     let anew = retried.traceparent.as_deref().unwrap();

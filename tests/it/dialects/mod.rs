@@ -3,9 +3,11 @@
 mod agno;
 mod agno_os;
 mod computers;
+mod parked;
 mod pave;
 mod powerdrill;
 mod sessions;
+mod traced;
 
 use reqwest::Method;
 

@@ -8,7 +8,7 @@ use crate::front::Said;
 use crate::house::House;
 use crate::worlds::pave::{Session, fill, from_seed};
 
-fn at(minutes: i64) -> String {
+pub(super) fn at(minutes: i64) -> String {
     let at = sexton::clock::now() + time::Duration::minutes(minutes);
     at.format(format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
