@@ -4,6 +4,7 @@
 //! The order is the story: fill, publish, kill, wait, count, check, clear away. It ends with 0 only if nothing is off.
 
 mod checks;
+mod doors;
 mod fill;
 mod ledger;
 mod others;
@@ -162,6 +163,7 @@ async fn story(options: &Options, stage: &mut Stage) -> Result<bool, Fault> {
         stopped,
     };
     let all_well = checks::all(&world).await?;
+    let all_well = doors::show(stage, &factory, &others).await? && all_well;
     others.close().await;
     factory.close().await;
     sexton.close().await;

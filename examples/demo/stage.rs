@@ -39,6 +39,8 @@ pub(crate) struct Stage {
     worlds: BTreeMap<&'static str, String>,
     pub(crate) amqp_url: String,
     pub(crate) cloud_url: String,
+    /// Where the workers serve HTTP.
+    pub(crate) gateway: String,
     cloud: Option<Child>,
     worker: Option<Child>,
     workers: usize,
@@ -65,6 +67,7 @@ impl Stage {
             worlds: BTreeMap::new(),
             amqp_url: String::new(),
             cloud_url: String::new(),
+            gateway: free_address()?,
             cloud: None,
             worker: None,
             workers: 0,
@@ -103,6 +106,7 @@ impl Stage {
             ("{platform}", &self.platform_url),
             ("{amqp}", &self.amqp_url),
             ("{cloud}", &self.cloud_url),
+            ("{gateway}", &self.gateway),
             ("{archive}", &archive.to_string_lossy()),
             ("{repository}", REPOSITORY),
         ] {
@@ -127,6 +131,23 @@ impl Stage {
             Ok(())
         } else {
             Err(format!("`sexton migrate`: {ended}\n{}", self.last_words_of("migrate")).into())
+        }
+    }
+
+    /// A key for all that is served, as the command shows it.
+    pub(crate) async fn key(&self, tenant: &str) -> Result<String, Fault> {
+        let mut arguments = vec!["keys", "make", "--name", "demo", "--tenant", tenant];
+        for dialect in ["native", "factory", "powerdrill", "pave", "agno"] {
+            arguments.extend(["--dialect", dialect]);
+        }
+        let made = self
+            .command("keys", "KILL", &beside("sexton")?, &arguments)
+            .output()
+            .await?;
+        self.services.forget("keys");
+        match made.status.success() {
+            true => Ok(String::from_utf8(made.stdout)?.trim().to_owned()),
+            false => Err(format!("`sexton keys make`: {}", String::from_utf8_lossy(&made.stderr)).into()),
         }
     }
 
@@ -252,6 +273,12 @@ impl Stage {
             .kill_on_drop(true);
         command
     }
+}
+
+/// Nobody listens there yet.
+fn free_address() -> io::Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
 }
 
 /// A program of the same build: `demo` lies in `examples/` of its folder.

@@ -82,7 +82,7 @@ impl Sheet {
         }
     }
 
-    fn all_well(&self) -> bool {
+    pub(crate) fn all_well(&self) -> bool {
         match self.off {
             0 => say!("\n  {} checks, nothing is off", self.checks),
             off => say!("\n  {off} of {} checks are off", self.checks),

@@ -2,6 +2,7 @@
 
 mod access;
 mod asking;
+mod documented;
 mod following;
 mod limits;
 mod looking;
