@@ -82,6 +82,10 @@ pub enum AppError {
     Broker { source: BrokerError },
     #[error("{why}")]
     Access { why: String },
+    #[error(
+        "gateway.listen: found nothing; wanted an address, since the gateway is all that this process shall be"
+    )]
+    NoGateway,
     #[error("cannot open {address} for the gateway")]
     Gateway { address: String, source: std::io::Error },
     #[error("cannot open {address} for the pages of metrics and health")]
@@ -94,6 +98,7 @@ impl AppError {
         match self {
             AppError::System { .. }
             | AppError::Access { .. }
+            | AppError::NoGateway
             | AppError::Gateway { .. }
             | AppError::Endpoint { .. }
             | AppError::Lease { .. } => 64,
@@ -130,6 +135,9 @@ pub async fn run(
     instruments: Instruments,
     stopper: Stopper,
 ) -> Result<(), AppError> {
+    if roles == [Role::Gateway] && settings.gateway.listen.is_none() {
+        return Err(AppError::NoGateway);
+    }
     let systems = Arc::new(systems(&settings)?);
     settings
         .access
@@ -200,7 +208,7 @@ pub async fn run(
 
     let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;
     let mut serving = match has(Role::Gateway) {
-        true => gateway(&settings, &store, tap, &hints, &stopper).await?,
+        true => gateway(&settings, &store, tap, &hints, &instruments, &stopper).await?,
         // The relay goes on for as long as somebody may hand it something.
         false => {
             drop(tap);
@@ -215,6 +223,7 @@ pub async fn run(
             instruments: instruments.clone(),
             stopper: stopper.clone(),
             wake: outbox_wake.clone(),
+            answered: hints.calls.clone(),
             sweeps: has(Role::Relay),
         }
         .run(memory),
@@ -317,6 +326,7 @@ async fn gateway(
     store: &Store,
     tap: mpsc::Sender<Outgoing>,
     hints: &Hints,
+    instruments: &Instruments,
     stopper: &Stopper,
 ) -> Result<Option<tokio::task::JoinHandle<()>>, AppError> {
     let Some(listen) = settings.gateway.listen else {
@@ -329,6 +339,7 @@ async fn gateway(
         store: store.clone(),
         tap,
         hints: hints.calls.clone(),
+        instruments: instruments.clone(),
         stopper: stopper.clone(),
     };
     let gateway = Gateway::bind(listen, parts)

@@ -12,6 +12,7 @@ mod following;
 mod native;
 mod serving;
 mod settings;
+mod tally;
 mod waiting;
 
 use std::net::SocketAddr;
@@ -31,7 +32,9 @@ use access::Access;
 
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, Store, Wake};
+use crate::telemetry::Instruments;
 use following::Following;
+use tally::Tally;
 use waiting::Waiting;
 
 /// What the gateway works with, handed in by whoever starts it.
@@ -43,6 +46,7 @@ pub struct Parts {
     pub tap: mpsc::Sender<Outgoing>,
     /// Hints that calls may have been answered.
     pub hints: Wake,
+    pub instruments: Instruments,
     pub stopper: Stopper,
 }
 
@@ -73,8 +77,11 @@ impl Gateway {
             store,
             tap,
             hints,
+            instruments,
             stopper,
         } = self.parts;
+        let tally = Tally::default();
+        tally.shown_by(&instruments);
         let waiting = Waiting::new(stopper.clone());
         let looking = tokio::spawn(waiting.clone().run(store.clone(), hints));
         let desk = Desk {
@@ -87,7 +94,13 @@ impl Gateway {
         let following = desk.following.clone();
         let store = desk.calls.store().clone();
         let looking_on = tokio::spawn(following.run(store, stopper.clone()));
-        serving::serve(self.listener, router(&desk), desk.settings.clone(), stopper).await;
+        serving::serve(
+            self.listener,
+            router(&desk, tally),
+            desk.settings.clone(),
+            stopper,
+        )
+        .await;
         looking.abort();
         looking_on.abort();
     }
@@ -104,7 +117,7 @@ pub struct Desk {
 }
 
 /// Every part brings its own routes, and its own answers to what has no route.
-fn router(desk: &Desk) -> Router {
+fn router(desk: &Desk, tally: Tally) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::head())
         .merge(dialects::routes(&desk.settings.dialects()))
         .split_for_parts();
@@ -119,5 +132,6 @@ fn router(desk: &Desk) -> Router {
             dialects::stray(uri.path(), native::Kind::MethodNotAllowed, detail)
         })
         .layer(middleware::from_fn(bounds::path))
+        .layer(middleware::from_fn_with_state(tally, tally::count))
         .with_state(desk.clone())
 }

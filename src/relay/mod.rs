@@ -30,6 +30,8 @@ pub struct Relay {
     pub store: Store,
     pub instruments: Instruments,
     pub stopper: Stopper,
+    /// Hints to those who wait in this process; others are hinted through the database.
+    pub answered: Wake,
     /// Hints that the table holds what did not come through memory.
     pub wake: Wake,
     /// Whether it also looks through the table; a process without this role publishes its own events only.
@@ -44,7 +46,14 @@ impl Relay {
         let mut pages = tokio::task::JoinSet::new();
         let mut page = Vec::with_capacity(PAGE_MAX);
         while memory.recv_many(&mut page, PAGE_MAX).await > 0 {
-            let until = tokio::time::Instant::now() + GATHER_MAX;
+            if page.iter().any(is_answer) {
+                relay.answered.poke();
+            }
+            // Somebody waits for what it asks; nobody waits for the company of events.
+            let until = match page.iter().any(is_call) {
+                true => tokio::time::Instant::now(),
+                false => tokio::time::Instant::now() + GATHER_MAX,
+            };
             while page.len() < PAGE_MAX {
                 let room = PAGE_MAX - page.len();
                 match tokio::time::timeout_at(until, memory.recv_many(&mut page, room)).await {
@@ -158,6 +167,10 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+fn is_call(outgoing: &Outgoing) -> bool {
+    matches!(outgoing.body, OutgoingBody::Call(_))
 }
 
 /// Somebody may be waiting for it at the gateway.

@@ -207,6 +207,9 @@ impl Deletion {
             let Some(known) = desk.calls.store().known_as(tenant, id).await? else {
                 return Ok(None);
             };
+            if known.batch.is_some() {
+                return Ok(None);
+            }
             let account = match known.deletion {
                 Some(deletion) => desk.calls.store().sheet(deletion).await?.map(Account::of),
                 None => None,
