@@ -108,8 +108,15 @@ impl Calls {
     }
 
     /// Until its outcome is known, a person must look, or the time is over (`None`); the request goes on in any case.
-    pub async fn outcome(&self, call: CallId, until: Instant) -> Option<Called> {
-        self.waiting.call(call, until).await
+    pub async fn outcome(&self, published: &Published, until: Instant) -> Option<Called> {
+        // What came before may have its outcome already, and no hint comes twice.
+        if published.again
+            && let Ok(mut seen) = self.store.look_at_calls(&[published.id]).await
+            && let Some(called) = seen.pop().filter(|called| called.stand.is_told())
+        {
+            return Some(called);
+        }
+        self.waiting.call(published.id, until).await
     }
 
     /// Likewise of a bulk, as a whole.

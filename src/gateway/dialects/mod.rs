@@ -135,7 +135,7 @@ async fn ask(
         Ok(published) => {
             let called = desk
                 .calls
-                .outcome(published.id, Instant::now() + desk.settings.wait)
+                .outcome(&published, Instant::now() + desk.settings.wait)
                 .await;
             let deletion = called.as_ref().and_then(|called| called.deletion).map(|id| id.0);
             Ok((Fate::of(called.as_ref()), deletion.or(Some(published.id.0))))

@@ -228,7 +228,7 @@ async fn publish(
     let published = published(desk, fields, headers).await?;
     if !patience.wait.is_zero() {
         let until = Instant::now() + patience.wait;
-        desk.calls.outcome(published.id, until).await;
+        desk.calls.outcome(&published, until).await;
     }
     answer(desk, &principal.tenant, &published, patience).await
 }
