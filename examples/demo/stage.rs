@@ -67,7 +67,7 @@ impl Stage {
             worlds: BTreeMap::new(),
             amqp_url: String::new(),
             cloud_url: String::new(),
-            gateway: free_address()?,
+            gateway: format!("127.0.0.1:{}", sexton::services::free_port()?),
             cloud: None,
             worker: None,
             workers: 0,
@@ -273,12 +273,6 @@ impl Stage {
             .kill_on_drop(true);
         command
     }
-}
-
-/// Nobody listens there yet.
-fn free_address() -> io::Result<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
 }
 
 /// A program of the same build: `demo` lies in `examples/` of its folder.

@@ -6,6 +6,9 @@ use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{Components, Info, OpenApi, Paths};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::native;
 
 const BEARER: &str = "bearer";
 
@@ -23,6 +26,8 @@ pub(super) fn head() -> OpenApi {
         let key = ApiKey::Header(ApiKeyValue::new(header));
         components.add_security_scheme(name, SecurityScheme::ApiKey(key));
     }
+    let problem = native::ProblemBody::name().into_owned();
+    components.schemas.insert(problem, native::ProblemBody::schema());
     document.components = Some(components);
     document.security = Some(vec![SecurityRequirement::new(BEARER, Vec::<String>::new())]);
     document

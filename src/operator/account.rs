@@ -108,6 +108,18 @@ pub struct Told {
 }
 
 impl Account {
+    /// As those hear it who asked for it: on which machine of ours it is, is none of theirs.
+    pub fn for_its_tenant(mut sheet: Sheet) -> Self {
+        if let Place::Open {
+            holder: Some(holder), ..
+        } = &mut sheet.place
+        {
+            holder.host = Some("a worker".to_owned());
+            holder.pid = None;
+        }
+        Account::of(sheet)
+    }
+
     pub fn of(sheet: Sheet) -> Self {
         // A plan or a journal that this release cannot read still has a row, requests and signals to show.
         let plan = sheet.plan.as_ref().ok().map(|stored| &stored.plan);

@@ -14,6 +14,7 @@ mod binaries;
 mod dev;
 mod error;
 mod ports;
+pub use ports::free_port;
 mod server;
 mod urls;
 

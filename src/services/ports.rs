@@ -32,6 +32,11 @@ pub(super) fn free<const N: usize>() -> Result<[u16; N], ServicesError> {
     }
 }
 
+/// One for a server that somebody else starts, such as a gateway.
+pub fn free_port() -> Result<u16, ServicesError> {
+    free::<1>().map(|[port]| port)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

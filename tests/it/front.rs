@@ -1,6 +1,5 @@
 //! A gateway for one test: on a port of its own, with keys made by the command that makes them.
 
-use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
@@ -71,9 +70,9 @@ impl House {
     }
 }
 
+/// None from which the system serves outgoing connections: another test's must not take it before the gateway does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    sexton::services::free_port().expect("a free port")
 }
 
 impl Front {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::{Patience, about, away, caller, key, patience};
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{AskProblems, Kind, Problem};
 use super::resource::{Deletion, State as Stands};
 use crate::decide::access::{Act, Principal};
 use crate::deletion::{Action, REQUEST_BODY_MAX_BYTES, Tenant, read_object};
@@ -89,16 +89,7 @@ pub(super) struct Said {
         (status = 200, body = Deletion, description = "It has ended; `result` says how"),
         (status = 202, body = Deletion, description = "It goes on; `Location` can be asked for at once",
             headers(("Location" = String), ("Preference-Applied" = String))),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        AskProblems,
     ),
 )]
 pub(super) async fn delete(State(desk): State<Desk>, request: Request) -> Result<Response, Problem> {
@@ -131,17 +122,7 @@ pub(super) async fn delete(State(desk): State<Desk>, request: Request) -> Result
     responses(
         (status = 200, body = Deletion, description = "It has ended; `result` says whether the cancel came in time"),
         (status = 202, body = Deletion, headers(("Location" = String), ("Preference-Applied" = String))),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        AskProblems,
     ),
 )]
 pub(super) async fn cancel(
@@ -162,17 +143,7 @@ pub(super) async fn cancel(
     responses(
         (status = 200, body = Deletion, description = "It has ended; `result` says how"),
         (status = 202, body = Deletion, headers(("Location" = String), ("Preference-Applied" = String))),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        AskProblems,
     ),
 )]
 pub(super) async fn restore(

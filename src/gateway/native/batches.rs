@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::ask::{AskedTarget, object, only, placed, published, sign};
 use super::caller::{away, caller, patience};
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{AskProblems, Kind, LookProblems, Problem};
 use crate::decide::access::Act;
 use crate::deletion::{BULK_BODY_MAX_BYTES, Tenant};
 use crate::gateway::Desk;
@@ -84,15 +84,7 @@ pub(super) enum BatchState {
         (status = 200, body = Batch, description = "It is over; `counts` says how its requests ended"),
         (status = 202, body = Batch, description = "It goes on; `Location` can be asked for at once",
             headers(("Location" = String), ("Preference-Applied" = String))),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 408, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        AskProblems,
     ),
 )]
 pub(super) async fn delete(State(desk): State<Desk>, request: Request) -> Result<Response, Problem> {
@@ -135,11 +127,7 @@ pub(super) async fn delete(State(desk): State<Desk>, request: Request) -> Result
     params(("id" = Uuid, Path, description = "Of the call")),
     responses(
         (status = 200, body = Batch),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        LookProblems,
     ),
 )]
 pub(super) async fn one(

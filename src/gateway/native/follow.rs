@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::{away, caller};
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{Kind, LookProblems, Problem};
 use crate::decide::access::Act;
 use crate::gateway::Desk;
 use crate::store::Pulse;
@@ -46,11 +46,8 @@ pub(super) struct StateEvent {
     ),
     responses(
         (status = 200, body = StateEvent, content_type = "text/event-stream"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 204, description = "The last event of all was seen already"),
+        LookProblems,
     ),
 )]
 pub(super) async fn events(
@@ -67,6 +64,21 @@ pub(super) async fn events(
     if known.batch.is_some() {
         return Err(Problem::not_found());
     }
+    let seen: Option<i32> = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    // A browser comes back for ever, unless it is told that there is no more.
+    if let Some(seen) = seen {
+        let now = desk
+            .calls
+            .store()
+            .pulses(&[id])
+            .await
+            .map_err(|error| away(&error))?;
+        if now.iter().any(|(_, pulse)| pulse.is_last() && pulse.seq <= seen) {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
     let follower = desk.following.follow(id).ok_or_else(|| {
         Problem::new(
             Kind::Unavailable,
@@ -74,9 +86,6 @@ pub(super) async fn events(
         )
         .after(super::caller::AGAIN_AFTER)
     })?;
-    let seen = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok()?.parse().ok());
     let stopper = desk.stopper.clone();
     let events = unfold(Some((follower, seen)), |state| async move {
         let (mut follower, seen) = state?;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::{away, caller};
-use super::problem::{Kind, Problem, ProblemBody};
+use super::problem::{Kind, LookProblems, Problem};
 use super::resource::{Deletion, Outcome, State as Stands, TargetName};
 use crate::decide::access::Act;
 use crate::deletion::{DeletionId, TargetId, TargetType};
@@ -31,11 +31,7 @@ const PAGE_MAX: u32 = 200;
     params(("id" = Uuid, Path, description = "Of the call, the request or the deletion")),
     responses(
         (status = 200, body = Deletion),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        LookProblems,
     ),
 )]
 pub(super) async fn one(
@@ -90,11 +86,7 @@ pub(super) struct Item {
     ),
     responses(
         (status = 200, body = Page),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json"),
+        LookProblems,
     ),
 )]
 pub(super) async fn list(

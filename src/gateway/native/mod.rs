@@ -9,7 +9,7 @@ mod problem;
 mod resource;
 
 pub(super) use caller::{about, bearer};
-pub(super) use problem::{Kind, Problem, retry_after};
+pub(super) use problem::{Kind, Problem, ProblemBody, retry_after};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -1,12 +1,14 @@
 //! What went wrong, as problem details (RFC 9457): a closed list of kinds, and one sentence of what was found and wanted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{self, ContentBuilder, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::deletion::{Rejection, RejectionReason};
 
@@ -104,7 +106,7 @@ impl Kind {
 
 /// Problem details, as RFC 9457 has them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub(super) struct ProblemBody {
+pub(in crate::gateway) struct ProblemBody {
     /// `urn:sexton:problem:` and the kind.
     #[serde(rename = "type")]
     #[schema(example = "urn:sexton:problem:invalid")]
@@ -119,6 +121,53 @@ pub(super) struct ProblemBody {
     /// Why a request was turned away, as in its `rejected` event.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+}
+
+/// The problems of a route that only looks, for the document.
+pub(super) struct LookProblems;
+
+/// Those of one that asks for something.
+pub(super) struct AskProblems;
+
+impl IntoResponses for LookProblems {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        problems(&[
+            Kind::Unauthorized,
+            Kind::Forbidden,
+            Kind::NotFound,
+            Kind::Invalid,
+            Kind::TooManyRequests,
+            Kind::Unavailable,
+        ])
+    }
+}
+
+impl IntoResponses for AskProblems {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let mut all = problems(&[
+            Kind::BodyNotWhole,
+            Kind::Conflict,
+            Kind::BodyTooLarge,
+            Kind::UnsupportedMediaType,
+        ]);
+        all.extend(LookProblems::responses());
+        all
+    }
+}
+
+fn problems(kinds: &[Kind]) -> BTreeMap<String, RefOr<openapi::Response>> {
+    let one = |kind: &Kind| {
+        let (_, status, title) = kind.row();
+        let content = ContentBuilder::new()
+            .schema(Some(openapi::Ref::from_schema_name(ProblemBody::name())))
+            .build();
+        let response = ResponseBuilder::new()
+            .description(title)
+            .content(CONTENT_TYPE, content)
+            .build();
+        (status.as_u16().to_string(), response.into())
+    };
+    kinds.iter().map(one).collect()
 }
 
 #[derive(Clone, Debug)]

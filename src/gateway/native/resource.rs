@@ -211,7 +211,12 @@ impl Deletion {
                 return Ok(None);
             }
             let account = match known.deletion {
-                Some(deletion) => desk.calls.store().sheet(deletion).await?.map(Account::of),
+                Some(deletion) => desk
+                    .calls
+                    .store()
+                    .sheet(deletion)
+                    .await?
+                    .map(Account::for_its_tenant),
                 None => None,
             };
             Ok::<_, StoreError>(Some(Deletion::of(id, known, account)))

@@ -162,3 +162,66 @@ async fn invariant_07_no_tenant_reaches_what_is_anothers() {
     house.everything_is_over().await;
     worker.stop().await;
 }
+
+/// What is another's is looked for as what is not there is: by the same statements, and with the same answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn not_yours_and_not_there_are_one_path() {
+    let mut house = House::new().await;
+    house.things(&["a"]).await;
+    house.sql("update shop.things set ready = false").await;
+    house.change_settings("sexton=debug", "sexton=info,sqlx::query=debug");
+    let front = house.front("");
+    let (ours, theirs) = (house.key("t", &[]), house.key("other", &[]));
+    let process = house.process(&[]);
+    front.is_open().await;
+    let said = front.post_with("/v1/deletions", &ours, &thing("a"), &ASYNC).await;
+    let call = said.header("location").expect("a place").to_owned();
+    house
+        .until("it is open", "select exists (select from sexton.open_deletions)")
+        .await;
+    let seen = front.get(&call, &ours).await.json();
+    let deletion = format!("/v1/deletions/{}", seen["deletion_id"].as_str().expect("an id"));
+    let nobodys = "/v1/deletions/0190a0d0-5d6e-7c3a-9d52-6a1f6f1f2b11";
+    let mut answers = Vec::new();
+    for place in [nobodys, &call, &deletion] {
+        answers.push(front.get(place, &theirs).await.text);
+        answers.push(front.get(&format!("{place}/events"), &theirs).await.text);
+        for what in ["cancel", "restore"] {
+            answers.push(
+                front
+                    .post(&format!("{place}/{what}"), &theirs, &json!({}))
+                    .await
+                    .text,
+            );
+        }
+    }
+    assert_eq!((&answers[..4], &answers[..4]), (&answers[4..8], &answers[8..]));
+    process.signal(rustix::process::Signal::TERM);
+    let (_, log) = process.ended().await;
+    // By their names, of those that a call may cause; the last twelve calls are those above.
+    let names = [
+        "standing_key",
+        "known_as",
+        "sheet",
+        "rejected_request",
+        "keep_call",
+        "kept_call",
+        "look_at_calls",
+        "pulses",
+    ];
+    let mut statements: Vec<&str> = log
+        .lines()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once("/* ")?;
+            let name = rest.split(" */").next()?;
+            names.into_iter().find(|one| *one == name)
+        })
+        .collect();
+    let twelve = statements.split_off(statements.len() - 24);
+    assert_eq!(
+        twelve,
+        ["standing_key", "known_as"].repeat(12),
+        "each call asks the same, whosever it is"
+    );
+    assert!(statements.contains(&"sheet"), "what is one's own is read whole");
+}

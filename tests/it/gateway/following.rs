@@ -70,9 +70,11 @@ async fn progress_comes_in_order_goes_on_from_the_last_event_and_ends_with_the_e
         (&"ended".into(), &"deleted".into()),
         "{events:?}"
     );
-    // Whoever comes back after the end still hears it, and nothing else.
-    let again = follow(&front, &path, &key, Some(last)).await;
+    // Whoever comes back without having heard the end hears it, and nothing else; whoever has is told that there is no more.
+    let again = follow(&front, &path, &key, Some("1")).await;
     assert_eq!(again, [events.last().expect("an end").clone()]);
+    let over = front.ask(Method::GET, &path, &key).header("last-event-id", last);
+    assert_eq!(over.send().await.expect("an answer").status(), 204);
     assert_eq!(
         front
             .get("/v1/deletions/0190a0d0-5d6e-7c3a-9d52-6a1f6f1f2b11/events", &key)

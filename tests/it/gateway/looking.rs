@@ -53,6 +53,13 @@ async fn a_list_goes_on_where_its_page_ended_and_keeps_to_its_filter() {
     for part in ["word", "because", "since", "next"] {
         assert!(one["why"][part].is_string(), "{part}: {one}");
     }
+    // Who asked is told that a worker has it, and not which machine of ours that is.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
+    let why = one["why"].to_string();
+    assert!(
+        !why.contains(host.trim()) && !why.contains(&std::process::id().to_string()),
+        "{why}"
+    );
     house.sql("update shop.things set ready = true").await;
     house.everything_is_over().await;
     worker.stop().await;
