@@ -29,6 +29,7 @@ pub use calls::{About, CallError, Calls, Published};
 pub use settings::Settings;
 
 use access::Access;
+use bounds::Room;
 
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, Store, Wake};
@@ -87,6 +88,7 @@ impl Gateway {
         let desk = Desk {
             settings: Arc::new(settings),
             access,
+            room: Room::default(),
             following: Following::default(),
             stopper: stopper.clone(),
             calls: Calls { store, waiting, tap },
@@ -112,6 +114,7 @@ pub struct Desk {
     pub settings: Arc<Settings>,
     pub access: Access,
     pub calls: Calls,
+    room: Room,
     following: Following,
     stopper: Stopper,
 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 pub use key::ApiKey;
 pub use settings::Settings;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::decide::access::Principal;
 use crate::store::{Store, StoreError};
@@ -66,14 +68,7 @@ impl Access {
         let Some(standing) = standing.filter(|_| is) else {
             return Err(Denied::Unknown);
         };
-        let settings = &self.inner.settings;
-        let rate = Rate {
-            per_second: f64::from(standing.rate.unwrap_or(settings.rate).max(1)),
-            burst: f64::from(standing.burst.unwrap_or(settings.burst).max(1)),
-        };
-        let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = buckets.take(key.id, rate, Instant::now());
-        taken.map_err(|retry_after| Denied::TooFast { retry_after })?;
+        self.in_turn(key.id, standing.rate, standing.burst)?;
         Ok(Principal {
             name: format!("key:{}", standing.name),
             tenant: standing.tenant,
@@ -84,15 +79,42 @@ impl Access {
         })
     }
 
+    /// Whether whoever this is has not come too often.
+    fn in_turn(&self, who: Uuid, rate: Option<u16>, burst: Option<u16>) -> Result<(), Denied> {
+        let settings = &self.inner.settings;
+        let rate = Rate {
+            per_second: f64::from(rate.unwrap_or(settings.rate).max(1)),
+            burst: f64::from(burst.unwrap_or(settings.burst).max(1)),
+        };
+        let mut buckets = self.inner.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = buckets.take(who, rate, Instant::now());
+        taken.map_err(|retry_after| Denied::TooFast { retry_after })
+    }
+
     /// By a key, or by a token.
     pub async fn by_bearer(&self, credential: &str) -> Result<Principal, Denied> {
         match &self.inner.tokens {
             // A token has two dots, a key has none.
-            Some(tokens) if credential.contains('.') => tokens.who(credential).map_err(|why| {
-                tracing::debug!(why, "a token is not believed");
-                Denied::Unknown
-            }),
+            Some(tokens) if credential.contains('.') => {
+                let principal = tokens.who(credential).map_err(|why| {
+                    tracing::debug!(why, "a token is not believed");
+                    Denied::Unknown
+                })?;
+                self.in_turn(bearer_of(&principal), None, None)?;
+                Ok(principal)
+            }
             _ => self.by_key(credential).await,
         }
     }
+}
+
+/// Whoever bears a token has the rate of a key, whichever of their tokens they show.
+fn bearer_of(principal: &Principal) -> Uuid {
+    let mut hash = Sha256::new();
+    hash.update(principal.tenant.as_str());
+    hash.update(b"\0");
+    hash.update(&principal.name);
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash.finalize()[..16]);
+    Uuid::from_bytes(half)
 }

@@ -89,18 +89,18 @@ pub(super) async fn delete(State(desk): State<Desk>, RawQuery(raw): RawQuery, re
         Ok(principal) => principal,
         Err(why) => return not_asked(why, &head.headers),
     };
-    let bytes = match bounds::read(body, BODY_MAX_BYTES, desk.settings.body_timeout).await {
-        Ok(bytes) => bytes,
+    let held = match bounds::read(&desk.room, body, BODY_MAX_BYTES, desk.settings.body_timeout).await {
+        Ok(held) => held,
         Err(BadBody::TooLarge(most)) => {
             let detail = format!("found a larger body; wanted at most {most} bytes, with at most 10000 ids");
             return say(StatusCode::PAYLOAD_TOO_LARGE, &detail);
         }
         Err(BadBody::NotWhole) => return say(StatusCode::BAD_REQUEST, "There was an error parsing the body"),
     };
-    let given = match (bytes.is_empty(), is_json(&head.headers)) {
+    let given = match (held.bytes.is_empty(), is_json(&head.headers)) {
         (true, _) => Given::Nothing,
-        (false, true) => Given::Json(&bytes),
-        (false, false) => Given::Text(&bytes),
+        (false, true) => Given::Json(&held.bytes),
+        (false, false) => Given::Text(&held.bytes),
     };
     let of = |name: &str| query(raw.as_deref(), name);
     let sessions = match read(of("type").as_deref(), given) {
@@ -109,6 +109,8 @@ pub(super) async fn delete(State(desk): State<Desk>, RawQuery(raw): RawQuery, re
             return (StatusCode::UNPROCESSABLE_ENTITY, Json(AgnoInvalid { detail })).into_response();
         }
     };
+    // Its room is for others; what is waited for now is small.
+    drop(held);
     let place = match place(&sessions, &desk.settings.agno_databases, of("db_id"), of("table")) {
         Ok(place) => place,
         Err((status, detail)) => return say(status, &detail),

@@ -15,7 +15,7 @@ use super::problem::{AskProblems, Kind, Problem};
 use super::resource::{Deletion, State as Stands};
 use crate::decide::access::{Act, Principal};
 use crate::deletion::{Action, REQUEST_BODY_MAX_BYTES, Tenant, read_object};
-use crate::gateway::bounds::{self, BadBody};
+use crate::gateway::bounds::{self, BadBody, Held};
 use crate::gateway::{CallError, Desk, Published};
 
 /// What is asked for. (It is read as strictly as a message; see the contract of requests.)
@@ -297,7 +297,7 @@ pub(super) async fn object(
     body: axum::body::Body,
     most: usize,
 ) -> Result<Map<String, Value>, Problem> {
-    Ok(read_object(&json(desk, headers, body, most).await?)?)
+    Ok(read_object(&json(desk, headers, body, most).await?.bytes)?)
 }
 
 /// Where nothing need be said, null says it too.
@@ -306,8 +306,8 @@ async fn object_or_null(
     headers: &HeaderMap,
     body: axum::body::Body,
 ) -> Result<Map<String, Value>, Problem> {
-    let bytes = json(desk, headers, body, REQUEST_BODY_MAX_BYTES).await?;
-    match bytes.trim_ascii() {
+    let held = json(desk, headers, body, REQUEST_BODY_MAX_BYTES).await?;
+    match held.bytes.trim_ascii() {
         b"" | b"null" => Ok(Map::new()),
         said => Ok(read_object(said)?),
     }
@@ -318,14 +318,14 @@ async fn json(
     headers: &HeaderMap,
     body: axum::body::Body,
     most: usize,
-) -> Result<bytes::Bytes, Problem> {
+) -> Result<Held, Problem> {
     if !is_json(headers) {
         return Err(Problem::new(
             Kind::UnsupportedMediaType,
             "found another content type; wanted application/json",
         ));
     }
-    let read = bounds::read(body, most, desk.settings.body_timeout).await;
+    let read = bounds::read(&desk.room, body, most, desk.settings.body_timeout).await;
     read.map_err(|bad| match bad {
         BadBody::TooLarge(most) => Problem::new(
             Kind::BodyTooLarge,
