@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dialects;
 use super::native::Kind;
+use crate::decide::access::Dialect;
 use crate::deletion::BULK_BODY_MAX_BYTES;
 
 /// Path and query together. An id has at most 512 bytes, three times that when it is written with percent signs.
@@ -75,7 +76,7 @@ pub async fn read(room: &Room, body: Body, most: usize, within: Duration) -> Res
 }
 
 /// Turns away what is too long to be a path of ours.
-pub(super) async fn path(request: Request, next: Next) -> Response {
+pub(super) async fn path(State(served): State<Arc<[Dialect]>>, request: Request, next: Next) -> Response {
     let target = request
         .uri()
         .path_and_query()
@@ -85,7 +86,7 @@ pub(super) async fn path(request: Request, next: Next) -> Response {
             "found {} bytes of path and query; wanted at most {TARGET_MAX_BYTES}",
             target.len()
         );
-        return dialects::stray(request.uri().path(), Kind::PathTooLong, &what);
+        return dialects::stray(&served, request.uri().path(), Kind::PathTooLong, &what);
     }
     next.run(request).await
 }

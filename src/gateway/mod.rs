@@ -31,6 +31,7 @@ pub use settings::Settings;
 use access::Access;
 use bounds::Room;
 
+use crate::decide::access::Dialect;
 use crate::stopper::Stopper;
 use crate::store::{Outgoing, Store, Wake};
 use crate::telemetry::Instruments;
@@ -121,20 +122,32 @@ pub struct Desk {
 
 /// Every part brings its own routes, and its own answers to what has no route.
 fn router(desk: &Desk, tally: Tally) -> Router {
+    let served: Arc<[Dialect]> = desk.settings.dialects().into();
     let (router, document) = OpenApiRouter::with_openapi(document::head())
-        .merge(dialects::routes(&desk.settings.dialects()))
+        .merge(dialects::routes(&served))
         .split_for_parts();
     let document = document::body(document);
     router
         .route("/openapi.json", get(move || async move { document.clone() }))
-        .fallback(|uri: Uri| async move {
-            dialects::stray(uri.path(), native::Kind::NotFound, "there is nothing here")
+        .fallback({
+            let served = served.clone();
+            move |uri: Uri| async move {
+                dialects::stray(
+                    &served,
+                    uri.path(),
+                    native::Kind::NotFound,
+                    "there is nothing here",
+                )
+            }
         })
-        .method_not_allowed_fallback(|uri: Uri| async move {
-            let detail = "found another method; wanted one of `Allow`";
-            dialects::stray(uri.path(), native::Kind::MethodNotAllowed, detail)
+        .method_not_allowed_fallback({
+            let served = served.clone();
+            move |uri: Uri| async move {
+                let detail = "found another method; wanted one of `Allow`";
+                dialects::stray(&served, uri.path(), native::Kind::MethodNotAllowed, detail)
+            }
         })
-        .layer(middleware::from_fn(bounds::path))
+        .layer(middleware::from_fn_with_state(served, bounds::path))
         .layer(middleware::from_fn_with_state(tally, tally::count))
         .with_state(desk.clone())
 }

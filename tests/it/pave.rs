@@ -1,6 +1,7 @@
 //! Pave, carried out: only a session that was not started goes, and "started" is told from "missing".
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::heard::Event;
 use crate::house::House;
@@ -76,8 +77,15 @@ async fn only_idle_sessions_of_the_account_go_and_a_repeat_finds_nothing() {
     worker.stop().await;
 }
 
-/// Between the lookup and the delete somebody has the row, and lets it go changed.
-async fn meanwhile(change: &'static str) -> (Event, i64) {
+/// As a caller over HTTP has it told: the digest of the token that the session was created with.
+fn token_of(session: &Session) -> Value {
+    let digest = Sha256::digest(format!("tok_{}", session.key));
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({"token_sha256": hex})
+}
+
+/// Between the lookup (and the look at its token, if it is told) and the delete somebody has the row, and lets it go changed.
+async fn meanwhile(change: &'static str, params: fn(&Session) -> Value) -> (Event, i64) {
     let sessions = from_seed(7, 1);
     let (house, pave) = house(&sessions).await;
     let worker = house.worker();
@@ -87,7 +95,10 @@ async fn meanwhile(change: &'static str) -> (Event, i64) {
         .await
         .expect("the row is theirs");
     house
-        .publish(json!({"target": {"type": TYPE, "id": sessions[0].key}, "tenant": sessions[0].account, "key": "k"}))
+        .publish(
+            json!({"target": {"type": TYPE, "id": sessions[0].key}, "tenant": sessions[0].account, "key": "k",
+            "params": params(&sessions[0])}),
+        )
         .await;
     house
         .until(
@@ -110,14 +121,48 @@ async fn meanwhile(change: &'static str) -> (Event, i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invariant_07_a_session_that_starts_in_between_is_refused_and_never_deleted() {
-    let (event, left) = meanwhile("update sessions set status = 'STARTED'").await;
+    let (event, left) = meanwhile("update sessions set status = 'STARTED'", |_| json!({})).await;
     assert_eq!(told(&event), ("refused", Some(STARTED)));
     assert_eq!(left, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn invariant_07_a_session_that_starts_after_its_token_was_found_good_is_refused() {
+    let (event, left) = meanwhile("update sessions set status = 'STARTED'", token_of).await;
+    assert_eq!(told(&event), ("refused", Some(STARTED)));
+    assert_eq!(
+        (event.detail("step"), left),
+        (Some("remove"), 1),
+        "the token was good, and it started"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_token_that_a_session_was_created_with_removes_it() {
+    let sessions = from_seed(7, 2);
+    let (house, pave) = house(&sessions).await;
+    let worker = house.worker();
+    let (mine, other) = (&sessions[0], &sessions[1]);
+    let event = house
+        .deleted(TYPE, &mine.account, &mine.key, "wrong", token_of(other))
+        .await;
+    assert_eq!((event.kind(), event.detail("step")), ("refused", Some("token")));
+    let left: i64 = sqlx::query_scalar("select count(*) from sessions")
+        .fetch_one(&pave)
+        .await
+        .expect("a count");
+    assert_eq!(left, 2);
+    let event = house
+        .deleted(TYPE, &mine.account, &mine.key, "right", token_of(mine))
+        .await;
+    assert_eq!(told(&event), ("completed", Some("deleted")));
+    house.everything_is_over().await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_goes_in_between_is_gone_and_not_started() {
-    let (event, left) = meanwhile("delete from sessions").await;
+    let (event, left) = meanwhile("delete from sessions", |_| json!({})).await;
     assert_eq!(told(&event), ("completed", Some("already_gone")));
     assert_eq!(left, 0);
 }

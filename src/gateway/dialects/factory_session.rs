@@ -15,6 +15,8 @@ use crate::gateway::Desk;
 use crate::gateway::native::about;
 
 const TYPE: &str = "factory.session";
+/// The step of the plan that asks whether the organization has the feature.
+const FEATURE: &str = "feature";
 
 pub(super) fn routes() -> OpenApiRouter<Desk> {
     OpenApiRouter::new().routes(routes!(delete))
@@ -61,11 +63,22 @@ fn answer(fate: &Fate) -> Response {
     match fate {
         Fate::Deleted | Fate::SoftDeleted | Fate::AlreadyGone => StatusCode::NO_CONTENT.into_response(),
         Fate::Absent | Fate::Wrong(_) => error(StatusCode::NOT_FOUND, "there is no such session", None),
-        Fate::Refused(_) => error(
+        // The document has one reason for a 403; a plan may have guards of its own, and they are not called that.
+        Fate::Refused(Some(step)) if step == FEATURE => error(
             StatusCode::FORBIDDEN,
             "deleting sessions is not enabled for this organization",
             None,
         ),
+        Fate::Refused(step) => {
+            let metadata = step
+                .as_ref()
+                .map(|step| Map::from_iter([("step".into(), step.as_str().into())]));
+            error(
+                StatusCode::FORBIDDEN,
+                "a guard of this session's plan says no",
+                metadata,
+            )
+        }
         Fate::NotYet | Fate::Parked => later(
             error(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -95,6 +108,8 @@ mod tests {
             (Fate::Absent, 404),
             (Fate::Wrong("/target/id".into()), 404),
             (Fate::Refused(Some("feature".into())), 403),
+            (Fate::Refused(Some("another".into())), 403),
+            (Fate::Refused(None), 403),
             (Fate::NotYet, 503),
             (Fate::Parked, 503),
             (Fate::NotDone, 500),

@@ -170,29 +170,27 @@ fn query(query: Option<&str>, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// What is no route, or no method of one, in the shape of the dialect under whose paths it is.
-pub(super) fn stray(path: &str, kind: Kind, detail: &str) -> Response {
+/// What is no route, or no method of one, in the shape of the dialect under whose paths it is, if that one is served.
+pub(super) fn stray(served: &[Dialect], path: &str, kind: Kind, detail: &str) -> Response {
     let status = match kind {
         Kind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Kind::PathTooLong => StatusCode::URI_TOO_LONG,
         _ => StatusCode::NOT_FOUND,
     };
-    let is_under = |prefix: &str| {
-        path == prefix
-            || path
-                .strip_prefix(prefix)
-                .is_some_and(|rest| rest.starts_with('/'))
+    let is_under = |dialect: Dialect, prefixes: &[&str]| {
+        let mut rests = prefixes.iter().filter_map(|prefix| path.strip_prefix(prefix));
+        served.contains(&dialect) && rests.any(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if is_under("/api/v0") {
+    if is_under(Dialect::Factory, &["/api/v0"]) {
         return factory::error(status, detail, None);
     }
-    if is_under("/api/v1/team") || is_under("/v1/team") {
+    if is_under(Dialect::Powerdrill, &["/api/v1/team", "/v1/team"]) {
         return powerdrill::code(powerdrill::BAD_REQUEST);
     }
-    if is_under("/v1/sessions") {
+    if is_under(Dialect::Pave, &["/v1/sessions"]) {
         return (status, axum::Json(json!({"message": detail}))).into_response();
     }
-    if is_under("/sessions") {
+    if is_under(Dialect::Agno, &["/sessions"]) {
         let detail = status.canonical_reason().unwrap_or("Not Found");
         return (status, axum::Json(json!({"detail": detail}))).into_response();
     }
@@ -264,10 +262,13 @@ mod tests {
             ("/", 404),
         ] {
             assert_eq!(
-                stray(path, Kind::NotFound, "x").status().as_u16(),
+                stray(&Dialect::ALL, path, Kind::NotFound, "x").status().as_u16(),
                 status,
                 "{path}"
             );
+            let alone = stray(&[Dialect::Native], path, Kind::NotFound, "x");
+            assert_eq!(alone.status().as_u16(), 404, "{path} is nobody's");
+            assert_eq!(alone.headers()["content-type"], "application/problem+json");
         }
     }
 }

@@ -8,6 +8,7 @@ mod pave;
 mod powerdrill;
 mod sessions;
 mod traced;
+mod turned_back;
 
 use reqwest::Method;
 
