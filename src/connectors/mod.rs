@@ -11,6 +11,7 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 
 use crate::clock::Boottime;
+use crate::crash::Scene;
 use crate::deletion::{DeletionId, TraceContext, Verdict};
 use crate::plan::{Call, SystemName, Values};
 use crate::stopper::Gate;
@@ -30,6 +31,7 @@ mod archive;
 mod http;
 mod idle;
 mod postgres;
+mod rehearsed;
 pub use archive::ArchiveConnector;
 pub use http::{HttpConnector, Profile, ProfileError};
 pub use postgres::PostgresConnector;
@@ -55,6 +57,15 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// For those who let a step go wrong, or hold it.
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            target: self.values.get("id").and_then(Value::as_str).unwrap_or_default(),
+            step: self.step.as_str().into(),
+            aim: self.idempotency_key.rsplit(':').next().unwrap_or_default(),
+        }
+    }
+
     /// The point by which this attempt must have answered, counted from now.
     fn deadline(&self) -> Boottime {
         Boottime::now().plus(self.timeout)

@@ -13,6 +13,7 @@ use super::archive::{ArchiveConnector, ArchiveStore};
 use super::http::{HttpConnector, Profile};
 use super::idle::IdleConnector;
 use super::postgres::{Database, JsonRow, PostgresConnector, read_rows};
+use super::rehearsed::Rehearsed;
 use super::{Bounds, Connector, SystemSettings, WrongSystem, misplaced};
 use crate::clock::Boottime;
 use crate::deletion::Verdict;
@@ -30,10 +31,10 @@ pub struct Systems {
 enum System {
     Postgres {
         database: Arc<Database>,
-        statements: PostgresConnector,
-        archives: ArchiveConnector,
+        statements: Rehearsed<PostgresConnector>,
+        archives: Rehearsed<ArchiveConnector>,
     },
-    Http(Box<HttpConnector>),
+    Http(Rehearsed<HttpConnector>),
     Archive(Arc<ArchiveStore>),
 }
 
@@ -81,14 +82,14 @@ impl Systems {
                 SystemSettings::Postgres(settings) => {
                     let database = Arc::new(Database::new(name, settings)?);
                     System::Postgres {
-                        statements: PostgresConnector::new(database.clone()),
-                        archives: ArchiveConnector::new(database.clone(), stores.clone()),
+                        statements: Rehearsed::new(PostgresConnector::new(database.clone())),
+                        archives: Rehearsed::new(ArchiveConnector::new(database.clone(), stores.clone())),
                         database,
                     }
                 }
                 SystemSettings::Http(settings) => {
                     let profile = HttpConnector::read_profile(name, settings, folder)?;
-                    System::Http(Box::new(HttpConnector::new(name, settings, profile)?))
+                    System::Http(Rehearsed::new(HttpConnector::new(name, settings, profile)?))
                 }
                 SystemSettings::Archive(_) => match stores.get(name) {
                     Some(store) => System::Archive(store.clone()),
@@ -115,7 +116,7 @@ impl Systems {
         match (self.system(on)?, call) {
             (System::Postgres { statements, .. }, Call::Sql { .. } | Call::Chunks { .. }) => Ok(statements),
             (System::Postgres { archives, .. }, Call::Archive { .. }) => Ok(archives),
-            (System::Http(http), Call::Http { .. }) => Ok(&**http),
+            (System::Http(http), Call::Http { .. }) => Ok(http),
             (system, call) => Err(misplaced(system.word(), call)),
         }
     }
@@ -153,7 +154,7 @@ impl Systems {
 
     pub(super) fn http(&self, name: &SystemName) -> Option<&HttpConnector> {
         match self.systems.get(name)? {
-            System::Http(http) => Some(http),
+            System::Http(http) => Some(http.inner()),
             _ => None,
         }
     }

@@ -42,8 +42,8 @@ pub(super) fn all_settled(plan: &Plan, state: &State, cx: &Circumstances<'_>) ->
     }
 }
 
-/// Something was done by this deletion, or may have been before an answer was lost: it counts as ours, or what it made
-/// would have no window and be left for ever.
+/// Something was done by this deletion, or may have been before an answer was lost: it counts as ours. Else what it made
+/// would have no window and be left for ever, and who asked would hear that somebody else had been faster.
 fn ours(plan: &Plan, state: &State) -> bool {
     let ours = |track: &Track| match track.settled {
         Some(Settled::Done) => true,
@@ -90,7 +90,7 @@ fn completed(plan: &Plan, state: &State) -> End {
     }
     let any = |settled| acting(plan, state).any(|track| track.settled == Some(settled));
     End::Completed {
-        result: if any(Settled::Done) {
+        result: if ours(plan, state) {
             CompletedResult::Deleted
         } else if any(Settled::Absent) {
             // Nothing that was found gone could vouch for what nobody could see.

@@ -313,3 +313,14 @@ fn a_refusal_before_the_pivot_undoes_and_after_it_parks() {
     assert_eq!(rest, Move::Rest);
     assert!(walk.state.parked.is_some());
 }
+
+#[test]
+fn what_is_gone_after_an_own_attempt_whose_outcome_nobody_heard_was_deleted() {
+    let mut walk = Walk::new(plan());
+    let end = walk.go(|name, _, attempt| match (name, attempt) {
+        ("revoke", 1) => Verdict::unknown("cut off"),
+        ("find revoke", _) => Verdict::not_yet("repeating it is harmless"),
+        _ => Verdict::AlreadyGone,
+    });
+    assert_eq!(end, DELETED, "{:?}", walk.log);
+}

@@ -116,6 +116,7 @@ impl Drive {
             return Ok(());
         };
         let before = self.state.clone();
+        let combined = !self.unwritten.is_empty();
         self.note(Entry::Intent { step, aim, attempt });
         match self
             .write(Keep::Lane {
@@ -137,6 +138,10 @@ impl Drive {
             }
             Told::Written | Told::LetGo => {}
         }
+        if combined {
+            crash::at(CrashPoint::CombinedAfterCommit, || self.scene(&planned.name, aim)).await;
+        }
+        crash::at(CrashPoint::IntentAfterCommit, || self.scene(&planned.name, aim)).await;
         let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope);
         let Some(effect) = span.in_scope(|| {
             Effect::new(
@@ -160,7 +165,7 @@ impl Drive {
                 return self.interrupted(step, aim, attempt, planned.timeout).await;
             }
         };
-        crash::point(CrashPoint::EffectAfterBegin);
+        crash::at(CrashPoint::EffectAfterBegin, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);
         telemetry::spans::said(&span, &verdict);
         self.shared.parts.instruments.step(&verdict, began.elapsed());
@@ -201,6 +206,7 @@ impl Drive {
         let blame = effect.blame();
         let verdict = AssertUnwindSafe(effect.find()).catch_unwind().await;
         let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
+        crash::at(CrashPoint::LookBeforeRecord, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);
         self.concluded(stored, step, aim, attempt, verdict, found_out);
         Ok(())

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::lane::{Ask, Gone, Lane};
 use super::{NotAdmitted, Shared, watch};
+use crate::crash::{self, CrashPoint};
 use crate::store::{Admission, Candidate, StoreError, Worker};
 use crate::telemetry;
 
@@ -148,6 +149,7 @@ impl Crew {
 /// Phase two of a stop: what still runs when the drain's time is up is handed back.
 async fn halt_after_drain(shared: &Shared) {
     shared.stopper.draining().await;
+    crash::point(CrashPoint::DrainAfterBegin);
     tokio::select! {
         () = tokio::time::sleep(shared.settings.drain) => shared.stopper.halt(),
         () = shared.stopper.halted() => {}

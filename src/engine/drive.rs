@@ -3,6 +3,7 @@
 //! Every decision is [`decide::next`]'s; this file obeys. Nothing is acted on that is not recorded, and nothing is
 //! recorded that the state would not take.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::lane::{Ask, Told};
 use super::limits::Permit;
 use super::record::{self, Keep};
 use crate::clock;
+use crate::crash::{self, CrashPoint, Scene};
 use crate::decide::{self, Circumstances, Move, STARTS_MAX, Signal};
 use crate::deletion::{Aim, End, Entry, ParkReason, State, StepNumber};
 use crate::plan::Values;
@@ -92,6 +94,7 @@ impl Drive {
     }
 
     pub(super) async fn run(mut self) {
+        crash::at(CrashPoint::ClaimAfterCommit, || self.scene("", Aim::Do)).await;
         let Some(stored) = self.plan.clone() else {
             // Claims name only plans of the book; one that has gone is handed back for others.
             let _ = self.hand_back(clock::now() + Duration::from_secs(60)).await;
@@ -129,6 +132,12 @@ impl Drive {
         };
         match chosen {
             Move::Note(entries) => {
+                if entries
+                    .iter()
+                    .any(|entry| matches!(entry, Entry::Signalled { .. }))
+                {
+                    crash::at(CrashPoint::SignalBeforeRecord, || self.scene("", Aim::Do)).await;
+                }
                 entries.into_iter().for_each(|entry| self.note(entry));
                 Ok(())
             }
@@ -211,10 +220,24 @@ impl Drive {
                 self.durable.clone_from(&self.state);
                 let written = std::mem::take(&mut self.unwritten);
                 record::count(&self.shared, &self.opened, &self.state, &written);
+                crash::at(CrashPoint::RecordAfterCommit, || Scene {
+                    step: Cow::Owned(self.opened.seq.to_string()),
+                    ..self.scene("", Aim::Do)
+                })
+                .await;
                 Ok(Told::Written)
             }
             Told::LetGo => Err(Over),
             told => Ok(told),
+        }
+    }
+
+    /// For those who hold a deletion at a point, or end the process there.
+    pub(super) fn scene<'a>(&'a self, step: &'a str, aim: Aim) -> Scene<'a> {
+        Scene {
+            target: self.opened.target.id.as_str(),
+            step: step.into(),
+            aim: aim.word(),
         }
     }
 

@@ -146,7 +146,7 @@ impl Lane {
     }
 
     fn applied(&self, part: Vec<Writing>, written: &HashSet<Uuid>) {
-        crash::point(CrashPoint::IntentAfterCommit);
+        crash::point(CrashPoint::CommitBeforeAnswer);
         for writing in part {
             if !written.contains(&writing.record.deletion.0) {
                 let _ = writing.answer.send(Told::LetGo);

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::lane::{Gone, Lane};
 use crate::clock;
+use crate::crash::{self, CrashPoint};
 use crate::store::{BatchOutcome, LaneWriter, Release, StoreError};
 
 /// How often memory and table are held against each other; what is found then was lost by a fault, and may wait.
@@ -78,6 +79,7 @@ impl Lane {
             "handing back deletions that nobody here carries"
         );
         let mut generation = generation;
+        crash::point(CrashPoint::StraysBeforeRelease);
         // A signal in between concerns others: nobody here has decided anything for these.
         while let BatchOutcome::Signalled { generation: newer } = writer.release(generation, &strays).await? {
             generation = newer;

@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::Shared;
 use super::crew::Parted;
+use crate::crash::{self, CrashPoint};
 use crate::stopper::Stopper;
 use crate::store::{Heartbeat, Store, StoreError, Worker};
 use crate::telemetry::{self, Voice};
@@ -25,7 +26,10 @@ pub(super) async fn keep_lease(shared: &Shared, worker: &Worker, span: Duration)
     loop {
         every.tick().await;
         match shared.parts.store.heartbeat(worker).await {
-            Ok(Heartbeat::Renewed) => patience.succeeded(),
+            Ok(Heartbeat::Renewed) => {
+                patience.succeeded();
+                crash::point(CrashPoint::HeartbeatAfterRenewal);
+            }
             Ok(Heartbeat::Lost) => return Parted::Lost,
             Err(error) => patience.failed(&error, &shared.stopper).await,
         }

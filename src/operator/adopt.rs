@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{Operator, OperatorError};
 use crate::clock;
+use crate::crash::{self, CrashPoint};
 use crate::deletion::{DeletionId, Entry, EventId, Phase, State};
 use crate::plan::{Incompatible, Plan, compatible};
 use crate::store::{
@@ -124,6 +125,7 @@ impl Adoption<'_> {
             reason,
         };
         let event = EventId(Uuid::now_v7());
+        crash::point(CrashPoint::AdoptionBeforeRecord);
         for _ in 0..TRIES_MAX {
             let outcome = self
                 .writer

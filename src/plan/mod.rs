@@ -296,9 +296,10 @@ pub enum Overdue {
 
 impl Call {
     /// Whether a repeat may say "refused" of what the first time has done: where zero rows mean that, and where a guard
-    /// looks at what the statement changes. A delete leaves its guard nothing to say no to.
+    /// looks at what the statement changes. A delete leaves its guard nothing to say no to, and a select changes nothing.
     pub fn repeat_may_mislead(&self) -> bool {
         match self {
+            Call::Sql { sql, .. } if sql.verb() == "select" => false,
             Call::Sql {
                 none: ZeroRows::Refused,
                 ..

@@ -99,6 +99,9 @@ impl Relay {
             }
             let page = self.store.take_unsent(PAGE_MAX as i64).await?;
             let taken = page.len();
+            if taken > 0 {
+                crash::point(CrashPoint::OutboxBeforePublish);
+            }
             let sent = self.publish(page).await;
             if taken < PAGE_MAX || sent == 0 {
                 self.instruments

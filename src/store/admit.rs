@@ -107,7 +107,7 @@ impl LaneWriter {
             .await
             .map_err(StoreError::doing("committing an admission"))?;
         crash::point(CrashPoint::AdmissionAfterCommit);
-        Ok(fates.into_iter().flatten().collect())
+        StoreError::heard("committing an admission", fates.into_iter().flatten().collect())
     }
 }
 

@@ -101,6 +101,7 @@ impl LaneWriter {
         .fetch_all(&mut self.connection)
         .await
         .map_err(StoreError::doing("claiming what is due"))?;
+        let rows = StoreError::heard("claiming what is due", rows)?;
         self.with_histories(rows).await
     }
 

@@ -2,6 +2,8 @@
 
 use sqlx::migrate::MigrateError;
 
+use crate::crash;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
@@ -37,6 +39,15 @@ impl StoreError {
     /// For `map_err`: what was attempted; the cause stays the source.
     pub fn doing(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
         move |source| StoreError::Query { what, source }
+    }
+
+    /// Passes an answer on, unless a test loses it on the way: then what was asked for is done, and nobody hears of it.
+    pub(super) fn heard<T>(what: &'static str, answer: T) -> Result<T, StoreError> {
+        if crash::answer_is_lost() {
+            let source = sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+            return Err(StoreError::Query { what, source });
+        }
+        Ok(answer)
     }
 
     fn sqlstate(&self) -> Option<String> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{LaneWriter, Store, StoreError};
 use crate::clock::Boottime;
+use crate::crash::{self, CrashPoint};
 use crate::stopper::Lease;
 
 /// Adoption goes in pages, so that no takeover is one long transaction.
@@ -101,6 +102,9 @@ impl Store {
             .map_err(StoreError::doing("taking over from silent workers"))?;
         let mut deletions = 0;
         loop {
+            if lanes > 0 {
+                crash::point(CrashPoint::TakeoverBetweenPages);
+            }
             let page: i32 = sqlx::query_scalar("/* adopt_page */ select sexton.adopt_page($1)")
                 .bind(ADOPT_PAGE_ROWS)
                 .fetch_one(&self.pool)

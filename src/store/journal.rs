@@ -152,7 +152,10 @@ impl LaneWriter {
                 _ => written.extend(deletion),
             }
         }
-        Ok(BatchOutcome::Applied { written, more_events })
+        StoreError::heard(
+            "writing a batch of records",
+            BatchOutcome::Applied { written, more_events },
+        )
     }
 
     /// Those of these records that this lane has written, for when an answer was lost on the way.
@@ -212,14 +215,15 @@ impl LaneWriter {
         .fetch_one(&mut self.connection)
         .await
         .map_err(StoreError::doing("handing deletions back"))?;
-        Ok(match said.as_str() {
+        let outcome = match said.as_str() {
             "lost" => BatchOutcome::Lost,
             "signalled" => BatchOutcome::Signalled { generation: number },
             _ => BatchOutcome::Applied {
                 written: held.iter().map(|release| release.deletion.0).collect(),
                 more_events: false,
             },
-        })
+        };
+        StoreError::heard("handing deletions back", outcome)
     }
 
     /// Everything that names this lane, with its tenure: after a lost answer, the rows that nobody in memory has.

@@ -5,7 +5,7 @@
 
 #[path = "../../examples/cloud/main.rs"]
 #[allow(dead_code, reason = "its main belongs to the example")]
-mod cloud;
+pub(crate) mod cloud;
 
 mod answers;
 mod archive;

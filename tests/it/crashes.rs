@@ -4,13 +4,30 @@ use rustix::process::Signal;
 use serde_json::json;
 use sexton::crash::CrashPoint;
 
+use crate::cli::{hasty, one_parked, sexton};
 use crate::house::House;
-use crate::shop::{delete, with};
+use crate::shop::{THING, delete, with};
+use crate::workers::Outside;
 
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
+async fn crashes(armed: &str, process: Outside) {
+    let (status, log) = process.ended().await;
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(
+        signal,
+        Some(Signal::ABORT.as_raw()),
+        "it did not crash at {armed}:\n{log}"
+    );
+}
+
 /// Six things, one asked for twice, one that is not there; a process that aborts at `at`; another that finishes.
 async fn survives(at: CrashPoint, pass: u32) -> House {
+    survives_in_turn(&[(at, pass)], &[]).await
+}
+
+/// The same with several processes, each of which aborts where it is told to.
+async fn survives_in_turn(windows: &[(CrashPoint, u32)], environment: &[(&str, &str)]) -> House {
     let house = House::with_short_leases().await;
     house.things(&IDS).await;
     for id in IDS {
@@ -20,14 +37,11 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
     house.publish(with(delete("a"), json!({"key": "again"}))).await;
     house.publish(delete("nobody")).await;
 
-    let armed = format!("{}#{pass}", at.name());
-    let (status, log) = house.process(&[("SEXTON_CRASH_AT", &armed)]).ended().await;
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    assert_eq!(
-        signal,
-        Some(Signal::ABORT.as_raw()),
-        "it did not crash at {armed}:\n{log}"
-    );
+    for (at, pass) in windows {
+        let armed = format!("{}#{pass}", at.name());
+        let environment = [environment, &[("SEXTON_CRASH_AT", armed.as_str())]].concat();
+        crashes(&armed, house.process(&environment)).await;
+    }
 
     let second = house.worker();
     for id in IDS {
@@ -51,7 +65,8 @@ async fn survives(at: CrashPoint, pass: u32) -> House {
         );
         for step in ["fence", "mark", "finish"] {
             let runs = house.runs(step, id).await;
-            assert!((1..=2).contains(&runs), "{step} of {id} ran {runs} times");
+            let most = 1 + windows.len() as i64;
+            assert!((1..=most).contains(&runs), "{step} of {id} ran {runs} times");
         }
     }
     assert_eq!(house.heard.ends("k-nobody").len(), 1);
@@ -149,4 +164,136 @@ async fn invariant_04_steps_that_were_settled_before_a_crash_are_not_run_again()
         runs.push(house.runs(step, "a").await);
     }
     assert_eq!(runs, [1, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_a_crash_just_after_a_claim_is_taken_over() {
+    // What a lane admits it has already; what it admitted before it died is claimed.
+    let windows = [
+        (CrashPoint::AdmissionAfterCommit, 1),
+        (CrashPoint::ClaimAfterCommit, 2),
+    ];
+    survives_in_turn(&windows, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_02_a_crash_after_a_verdict_and_the_next_intent_in_one_record_is_taken_over() {
+    survives(CrashPoint::CombinedAfterCommit, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_04_a_crash_after_a_commit_whose_answer_nobody_hears_is_taken_over() {
+    survives(CrashPoint::CommitBeforeAnswer, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_a_crash_between_two_heartbeats_is_taken_over() {
+    survives(CrashPoint::HeartbeatAfterRenewal, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_a_crash_in_the_middle_of_a_takeover_is_taken_over() {
+    let windows = [
+        (CrashPoint::EffectAfterBegin, 5),
+        (CrashPoint::TakeoverBetweenPages, 1),
+    ];
+    survives_in_turn(&windows, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_05_a_crash_while_an_unknown_outcome_is_looked_into_is_looked_into_again() {
+    let windows = [
+        (CrashPoint::EffectAfterBegin, 5),
+        (CrashPoint::LookBeforeRecord, 1),
+    ];
+    survives_in_turn(&windows, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_06_a_crash_in_the_middle_of_a_sweep_is_swept_again() {
+    let windows = [
+        (CrashPoint::EndAfterCommit, 1),
+        (CrashPoint::OutboxBeforePublish, 1),
+    ];
+    survives_in_turn(&windows, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_a_crash_while_what_nobody_carries_is_handed_back_is_taken_over() {
+    // The answer to every commit is lost, so what was admitted is found among the lane's own rows.
+    let script = tempfile::tempdir().expect("a folder");
+    std::fs::write(script.path().join("script"), "lose 1\n").expect("a script");
+    let folder = script.path().to_str().expect("a path");
+    let windows = [(CrashPoint::StraysBeforeRelease, 1)];
+    survives_in_turn(&windows, &[("SEXTON_SCRIPT", folder)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_a_crash_in_the_middle_of_a_drain_is_taken_over() {
+    let house = House::with_short_leases().await;
+    house.things(&["a"]).await;
+    let armed = CrashPoint::DrainAfterBegin.name();
+    let process = house.process(&[("SEXTON_CRASH_AT", armed)]);
+    let mut lock = house.db.begin().await.expect("a transaction");
+    sqlx::query("select from shop.things where id = 'a' for update")
+        .execute(&mut *lock)
+        .await
+        .expect("the lock");
+    house.publish(delete("a")).await;
+    house
+        .until(
+            "it is in the middle of a step",
+            "select exists (select from sexton.open_deletions where effect_ms is not null)",
+        )
+        .await;
+    process.signal(Signal::TERM);
+    crashes(armed, process).await;
+    lock.rollback().await.expect("free");
+    let second = house.worker();
+    assert_eq!(house.heard.end("k-a").await.detail("result"), Some("deleted"));
+    house.everything_is_over().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_03_an_operator_whose_adoption_is_cut_off_leaves_the_deletion_as_it_was() {
+    let house = House::new().await;
+    house.things(&["a"]).await;
+    house.plan("thing", &hasty());
+    let worker = house.worker();
+    one_parked(&house, "a").await;
+    let right = house.folder().join("right.toml");
+    std::fs::write(&right, THING).expect("a plan");
+    let right = right.display().to_string();
+    let adopt = ["plan", "adopt", right.as_str(), "--all"];
+    let cut_off = tokio::process::Command::new(env!("CARGO_BIN_EXE_sexton"))
+        .arg("--config")
+        .arg(house.settings_file())
+        .args(adopt)
+        .env("SEXTON_CRASH_AT", CrashPoint::AdoptionBeforeRecord.name())
+        .output()
+        .await
+        .expect("the binary");
+    assert_eq!(cut_off.status.code(), None, "{cut_off:?}");
+    assert!(
+        house
+            .is("select parked is not null and lane is not null from sexton.open_deletions")
+            .await,
+        "the dead operator's lane has it"
+    );
+    assert_eq!(house.count("select count(*) from sexton.audit").await, 0);
+    // Half a minute later.
+    house
+        .sql("update sexton.workers set expires_at = now() where worker = (select l.worker from sexton.open_deletions d join sexton.lanes l using (lane))")
+        .await;
+    house
+        .until(
+            "somebody hands it back",
+            "select lane is null from sexton.open_deletions",
+        )
+        .await;
+    sexton(&house, &adopt).await.ended_with(0);
+    assert_eq!(house.heard.end("k-a").await.detail("result"), Some("deleted"));
+    house.everything_is_over().await;
+    worker.stop().await;
 }

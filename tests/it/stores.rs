@@ -29,6 +29,11 @@ impl House {
 
     /// A plan as it is shipped, but for its patience, and for what a test cannot wait for.
     pub(crate) fn shipped(&self, target: &str, changes: &[(&str, &str)]) {
+        self.shipped_as(target, target, changes);
+    }
+
+    /// The same for targets of another type.
+    pub(crate) fn shipped_as(&self, target: &str, name: &str, changes: &[(&str, &str)]) {
         let file = format!("{}/deploy/plans/{target}.toml", env!("CARGO_MANIFEST_DIR"));
         let mut text = std::fs::read_to_string(&file).expect("a shipped plan");
         for (from, to) in changes {
@@ -41,7 +46,11 @@ impl House {
             .expect("its system")
             .to_owned();
         let quick = "timeout = \"1s\"\nretry = { attempts = 100, base = \"20ms\", max = \"1s\" }";
-        self.plan(target, &text.replacen(&on, &format!("{on}\n{quick}"), 1));
+        let text = text.replacen(&on, &format!("{on}\n{quick}"), 1);
+        self.plan(
+            name,
+            &text.replacen(&format!("{target:?}"), &format!("{name:?}"), 1),
+        );
     }
 
     /// Asks for a delete and waits for its outcome.

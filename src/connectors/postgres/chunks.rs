@@ -16,6 +16,7 @@ use super::database::{Database, Mode};
 use super::within;
 use crate::clock::Boottime;
 use crate::connectors::Attempt;
+use crate::crash::{self, CrashPoint};
 use crate::deletion::Verdict;
 use crate::plan::{Sql, Values};
 
@@ -71,6 +72,7 @@ pub(super) async fn run(database: &Database, sql: &Sql, size: u32, attempt: &Att
                 };
             }
             Ok(rows) => {
+                crash::at(CrashPoint::ChunkAfterCommit, || attempt.scene()).await;
                 progress.deleted += rows;
                 progress.passes += 1;
             }
