@@ -297,3 +297,25 @@ async fn invariant_03_an_operator_whose_adoption_is_cut_off_leaves_the_deletion_
     house.everything_is_over().await;
     worker.stop().await;
 }
+
+/// Every window stands in the book with what makes it good, and is met by a test of this file or of the matrix.
+#[test]
+fn every_window_is_described_and_met() {
+    let book = include_str!("../../ARCHITECTURE.md");
+    let tests = concat!(
+        include_str!("crashes.rs"),
+        include_str!("matrix/windows.rs"),
+        include_str!("matrix/signals.rs"),
+    );
+    for at in CrashPoint::ALL {
+        assert!(
+            book.contains(&format!("\n| `{}` |", at.name())),
+            "ARCHITECTURE.md does not tell of {}",
+            at.name()
+        );
+        assert!(
+            tests.contains(&format!("CrashPoint::{at:?}")),
+            "no test meets {at:?}"
+        );
+    }
+}

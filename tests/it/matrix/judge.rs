@@ -91,6 +91,8 @@ impl Stage {
         what: &str,
         cases: impl IntoIterator<Item = (&'a Case, Allowed)>,
     ) {
+        let cases: Vec<(&Case, Allowed)> = cases.into_iter().collect();
+        self.all_end(cases.iter().map(|(case, _)| *case)).await;
         self.house.everything_is_over().await;
         let judge = Judge::of(self).await;
         let mut wrong = Vec::new();

@@ -1,8 +1,12 @@
 //! The world's own ledger: every change of state, by target, whoever made it and why.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::worlds::archive::{files_in, read_back};
 
 /// Of one target: what was changed (a table, the machine, the archive) and in which order, and how many rows were.
 pub(super) type Changes = BTreeMap<(String, String), i64>;
@@ -65,5 +69,48 @@ pub(super) async fn read(pool: &PgPool, into: &mut BTreeMap<String, Changes>) {
     .expect("the ledger");
     for (target, table, story, count) in rows {
         into.entry(target).or_default().insert((table, story), count);
+    }
+}
+
+/// What the provider did to its machines.
+pub(super) async fn of_the_cloud(url: &str, all: &mut BTreeMap<String, Changes>) {
+    let stats = reqwest::get(format!("{url}/stats")).await.expect("the cloud");
+    let stats: Value = stats.json().await.expect("its ledger");
+    for (id, machine) in stats["machines"].as_object().expect("machines") {
+        let times = machine["terminations"].as_i64().expect("a number");
+        if times > 0 {
+            let what = (
+                "machine".to_owned(),
+                format!("terminated={}", machine["terminated"]),
+            );
+            all.entry(id.clone()).or_default().insert(what, times);
+        }
+    }
+}
+
+/// An archive is what it says: its sessions, each with its messages.
+pub(super) fn of_the_archive(folder: &Path, all: &mut BTreeMap<String, Changes>) {
+    for file in files_in(folder).unwrap_or_default() {
+        let path = file
+            .strip_prefix(folder)
+            .expect("inside")
+            .to_string_lossy()
+            .into_owned();
+        let target = path.split('/').nth(1).expect("a target").to_owned();
+        let story = match read_back(&file) {
+            Ok(text) => text
+                .lines()
+                .map(|line| {
+                    let session: Value = serde_json::from_str(line).expect("a line of JSON");
+                    format!("{}", session["messages"].as_array().map_or(0, Vec::len))
+                })
+                .collect::<Vec<_>>()
+                .join("+"),
+            Err(_) => continue,
+        };
+        *all.entry(target)
+            .or_default()
+            .entry(("archive".into(), story))
+            .or_default() += 1;
     }
 }

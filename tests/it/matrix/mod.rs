@@ -12,6 +12,7 @@ mod script;
 mod signals;
 mod stage;
 mod windows;
+mod worlds;
 
 use std::io::Write as _;
 

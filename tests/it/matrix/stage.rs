@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 
 use super::ledger::{self, Changes};
 use super::rows::{Course, Place, ROWS, Row};
+use super::worlds::{WORLDS, plans};
 use crate::connectors::cloud;
 use crate::house::{House, patience};
 use crate::workers::Outside;
-use crate::worlds::archive::{files_in, read_back};
 
 /// One target of one row, to which one thing happens.
 pub(super) struct Case {
@@ -51,9 +51,6 @@ impl Case {
         Case::new(row, &["clean"])
     }
 }
-
-/// Steps must be over before a lease is, and a lease must be short enough to be waited for.
-const TIMEOUT: (&str, &str) = ("timeout = \"20s\"", "timeout = \"1s\"");
 
 /// Between two looks at what sends no event.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -122,7 +119,7 @@ impl Stage {
         self.add(&all).await;
         let worker = self.house.worker();
         self.ask_all(&clean).await;
-        self.clean_ones_end().await;
+        self.all_end(&clean).await;
         worker.stop().await;
     }
 
@@ -175,22 +172,21 @@ impl Stage {
             .await
     }
 
-    async fn clean_ones_end(&self) {
-        let all: i64 = i64::try_from(ROWS.len()).expect("few");
+    /// Until each of them has ended, in its own course.
+    pub(super) async fn all_end<'a>(&self, cases: impl IntoIterator<Item = &'a Case>) {
+        let mut left: Vec<&Case> = cases.into_iter().collect();
         let mut every = tokio::time::interval(LOOK_EVERY);
         let waited = tokio::time::timeout(patience(), async {
-            while self
-                .ends()
-                .await
-                .iter()
-                .filter(|(id, _)| id.ends_with(".clean"))
-                .count() as i64
-                != all
-            {
+            while !left.is_empty() {
                 every.tick().await;
+                let ended = self.ends().await;
+                left.retain(|case| !ended.contains_key(&case.id));
             }
         });
-        waited.await.expect("the clean ones end");
+        if waited.await.is_err() {
+            let left: Vec<&String> = left.iter().map(|case| &case.id).collect();
+            panic!("these do not end: {left:#?}\nopen: {:#?}", self.open().await);
+        }
     }
 
     async fn machines(&self, ids: &[String]) {
@@ -275,126 +271,8 @@ impl Stage {
         for pool in self.pools.values() {
             ledger::read(pool, &mut all).await;
         }
-        self.changes_of_the_cloud(&mut all).await;
-        self.changes_of_the_archive(&mut all);
+        ledger::of_the_cloud(&self.cloud_url, &mut all).await;
+        ledger::of_the_archive(&self.archive, &mut all);
         all
     }
-
-    async fn changes_of_the_cloud(&self, all: &mut BTreeMap<String, Changes>) {
-        let stats = reqwest::get(format!("{}/stats", self.cloud_url))
-            .await
-            .expect("the cloud");
-        let stats: Value = stats.json().await.expect("its ledger");
-        for (id, machine) in stats["machines"].as_object().expect("machines") {
-            let times = machine["terminations"].as_i64().expect("a number");
-            if times > 0 {
-                let what = (
-                    "machine".to_owned(),
-                    format!("terminated={}", machine["terminated"]),
-                );
-                all.entry(id.clone()).or_default().insert(what, times);
-            }
-        }
-    }
-
-    /// An archive is what it says: its sessions, each with its messages.
-    fn changes_of_the_archive(&self, all: &mut BTreeMap<String, Changes>) {
-        for file in files_in(&self.archive).unwrap_or_default() {
-            let path = file
-                .strip_prefix(&self.archive)
-                .expect("inside")
-                .to_string_lossy()
-                .into_owned();
-            let target = path.split('/').nth(1).expect("a target").to_owned();
-            let story = match read_back(&file) {
-                Ok(text) => text
-                    .lines()
-                    .map(|line| {
-                        let session: Value = serde_json::from_str(line).expect("a line of JSON");
-                        format!("{}", session["messages"].as_array().map_or(0, Vec::len))
-                    })
-                    .collect::<Vec<_>>()
-                    .join("+"),
-                Err(_) => continue,
-            };
-            *all.entry(target)
-                .or_default()
-                .entry(("archive".into(), story))
-                .or_default() += 1;
-        }
-    }
-}
-
-/// The databases, with the tables in which a change is a change of state: their keys, and what names the target.
-type World = (
-    Place,
-    &'static str,
-    &'static str,
-    &'static [(&'static str, &'static str, [&'static str; 2])],
-);
-const WORLDS: &[World] = &[
-    (
-        Place::Platform,
-        "platform",
-        crate::worlds::platform::SCHEMA,
-        &[
-            ("computers", "id", ["id", "id"]),
-            ("api_keys", "id", ["computer_id", "id"]),
-            ("sessions", "id", ["computer_id", "id"]),
-            ("messages", "id", ["session_id", "id"]),
-        ],
-    ),
-    (
-        Place::Powerdrill,
-        "powerdrill",
-        crate::worlds::powerdrill::SCHEMA,
-        &[
-            ("sessions", "id", ["id", "id"]),
-            ("jobs", "id", ["session_id", "id"]),
-        ],
-    ),
-    (
-        Place::Pave,
-        "pave",
-        crate::worlds::pave::SCHEMA,
-        &[("sessions", "session_key", ["session_key", "session_key"])],
-    ),
-    (
-        Place::Agno,
-        "agno-main",
-        include_str!("../../../deploy/demo/agno.sql"),
-        &[
-            ("ai.agno_sessions", "session_id", ["session_id", "session_id"]),
-            ("ai.agno_runs", "run_id", ["session_id", "session_id"]),
-            (
-                "ai.agno_transcripts",
-                "session_id",
-                ["agno_session_id", "agno_session_id"],
-            ),
-            (
-                "ai.agno_compactions",
-                "compaction_id",
-                ["session_id", "session_id"],
-            ),
-            ("ai.agno_tool_results", "result_id", ["session_id", "session_id"]),
-        ],
-    ),
-];
-
-fn plans(house: &House) {
-    house.shipped(
-        "factory.computer",
-        &[
-            TIMEOUT,
-            (
-                "base = \"500ms\", max = \"1m\"",
-                "base = \"20ms\", max = \"100ms\"",
-            ),
-        ],
-    );
-    house.shipped("factory.session", &[]);
-    house.shipped("powerdrill.session", &[("size = 5000", "size = 5")]);
-    house.shipped("pave.session", &[]);
-    house.shipped("agno.session", &[("size = 1000", "size = 5")]);
-    house.shipped_as("factory.session", "factory.purged", &[]);
 }
