@@ -1,6 +1,6 @@
 //! A cancel and a halt that arrive in every window of every step.
 
-use sexton::crash::CrashPoint;
+use sexton::crash::{CrashPoint, Fault};
 use sexton::deletion::SignalKind;
 
 use super::judge::Allowed;
@@ -19,7 +19,7 @@ struct Spoken {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invariant_04_a_cancel_and_a_halt_are_heard_in_every_window_of_every_step() {
+async fn invariant_07_what_is_cancelled_or_halted_in_any_window_is_so() {
     let stage = Stage::new().await;
     let mut script = Script::new();
     let mut all = Vec::new();
@@ -30,13 +30,17 @@ async fn invariant_04_a_cancel_and_a_halt_are_heard_in_every_window_of_every_ste
             let mut windows = vec![CrashPoint::IntentAfterCommit, CrashPoint::EffectAfterBegin];
             windows.extend((nth == 0).then_some(CrashPoint::ClaimAfterCommit));
             windows.extend((nth > 0).then_some(CrashPoint::CombinedAfterCommit));
+            // It has its effect, and nobody has heard of it: what is taken back then is not only what is known to be done.
+            windows.push(CrashPoint::LookBeforeRecord);
             for at in windows {
                 // A cancel wins before the pivot's intent. What comes once that is granted may be too late, and after its
                 // effect it is.
                 let cancelled = match at {
                     _ if row.course != Course::Delete => Allowed::Either,
                     _ if !step.until_the_pivot => Allowed::AsClean,
-                    CrashPoint::EffectAfterBegin if last_before => Allowed::AsClean,
+                    CrashPoint::EffectAfterBegin | CrashPoint::LookBeforeRecord if last_before => {
+                        Allowed::AsClean
+                    }
                     CrashPoint::IntentAfterCommit | CrashPoint::CombinedAfterCommit if last_before => {
                         Allowed::Either
                     }
@@ -53,6 +57,9 @@ async fn invariant_04_a_cancel_and_a_halt_are_heard_in_every_window_of_every_ste
                     } else {
                         step.name
                     };
+                    if at == CrashPoint::LookBeforeRecord {
+                        script.goes_wrong(Fault::UnknownDid, (&case.id, step, "do"), 1);
+                    }
                     let held = script.hold(at, (&case.id, step, "do"));
                     all.push(Spoken {
                         case,
