@@ -44,6 +44,7 @@ mod guards;
 mod help;
 mod late;
 mod matrix;
+mod model;
 mod outages;
 mod pave;
 mod plan_errors;

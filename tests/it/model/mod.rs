@@ -1,0 +1,214 @@
+//! A model of the protocol, searched to its end with `stateright`.
+//!
+//! It drives the functions that the engine drives: `decide::next` and `State::apply` on every journal, `decide::place` on
+//! every request. What is not a pure function is a seam, a few lines that stand for a part of the product and name it:
+//! a fenced batch, a claim, a takeover, a heartbeat, an effect with its hard timeout, an acknowledgement, the relay.
+//! What a seam relies on, it looks up in the product's own source (`guards.rs`).
+//!
+//! Time is ticks. A lease lasts two, a step one. It passes while somebody is silent, and never past an effect that a
+//! process which is well has under way. What can go wrong is a budget, so every story has an end, and every end must be
+//! a good one: all that was accepted has ended or is parked, and all who asked have heard.
+
+mod cluster;
+mod guards;
+mod process;
+mod protocol;
+mod words;
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use stateright::{Checker, Model};
+
+use cluster::Luck;
+use guards::{Guard, Guards};
+use protocol::Protocol;
+
+/// A request in the broker's queue: for which target, and under which key.
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    target: u8,
+    key: Option<u8>,
+}
+
+const fn keyed(target: u8, key: u8) -> Message {
+    Message {
+        target,
+        key: Some(key),
+    }
+}
+
+const fn keyless(target: u8) -> Message {
+    Message { target, key: None }
+}
+
+/// One request of one target.
+const ALONE: &[Message] = &[keyed(0, 0)];
+/// It comes twice under its key, and once more without one.
+const COPIES: &[Message] = &[keyed(0, 0), keyed(0, 0), keyless(0)];
+/// Two targets.
+const TWO: &[Message] = &[keyed(0, 0), keyed(1, 1)];
+
+struct Bounds {
+    name: &'static str,
+    messages: &'static [Message],
+    /// It begins when all are admitted in one batch: how they come to be is searched elsewhere.
+    admitted: bool,
+    luck: Luck,
+}
+
+const fn bounds(name: &'static str, messages: &'static [Message], luck: Luck) -> Bounds {
+    Bounds {
+        name,
+        messages,
+        admitted: false,
+        luck,
+    }
+}
+
+const fn admitted(bounds: Bounds) -> Bounds {
+    Bounds {
+        admitted: true,
+        ..bounds
+    }
+}
+
+/// In this order: crashes, stalls, lost answers, unknown outcomes, lost publishes, cancels.
+const fn luck([crashes, stalls, lost_answers, unknowns, lost_publishes, cancels]: [u8; 6]) -> Luck {
+    Luck {
+        crashes,
+        stalls,
+        lost_answers,
+        unknowns,
+        lost_publishes,
+        cancels,
+    }
+}
+
+/// Each is searched to its end; together they have every two faults at once.
+const SHORT: &[Bounds] = &[
+    bounds(
+        "two crashes, an unknown outcome, a cancel",
+        ALONE,
+        luck([2, 0, 0, 1, 0, 1]),
+    ),
+    bounds("a crash, a stall, a cancel", ALONE, luck([1, 1, 0, 0, 0, 1])),
+    bounds(
+        "a stall, a lost answer, an unknown outcome",
+        ALONE,
+        luck([0, 1, 1, 1, 0, 0]),
+    ),
+    bounds(
+        "a crash, a lost answer, a lost publish, a cancel",
+        ALONE,
+        luck([1, 0, 1, 0, 1, 1]),
+    ),
+    bounds("copies of one request, a crash", COPIES, luck([1, 0, 0, 0, 0, 0])),
+    bounds(
+        "copies of one request, a lost answer, a cancel",
+        COPIES,
+        luck([0, 0, 1, 0, 0, 1]),
+    ),
+    admitted(bounds(
+        "two deletions, a crash, a cancel",
+        TWO,
+        luck([1, 0, 0, 0, 0, 1]),
+    )),
+    admitted(bounds(
+        "two deletions, a lost answer, a cancel",
+        TWO,
+        luck([0, 0, 1, 0, 0, 1]),
+    )),
+];
+
+/// `make model`: the same with more at once; minutes, not seconds.
+const LONG: &[Bounds] = &[
+    bounds("two crashes, a stall, a cancel", ALONE, luck([2, 1, 0, 0, 0, 1])),
+    bounds("two crashes, all but a stall", ALONE, luck([2, 0, 1, 1, 1, 1])),
+    bounds("a crash, a stall, a lost answer", ALONE, luck([1, 1, 1, 0, 0, 0])),
+    bounds(
+        "copies of one request, a crash, a lost answer",
+        COPIES,
+        luck([1, 0, 1, 0, 0, 0]),
+    ),
+    bounds(
+        "copies of one request, a crash, a cancel",
+        COPIES,
+        luck([1, 0, 0, 0, 0, 1]),
+    ),
+    bounds(
+        "two requests on their way, a crash",
+        TWO,
+        luck([1, 0, 0, 0, 0, 0]),
+    ),
+    admitted(bounds("two deletions, a stall", TWO, luck([0, 1, 0, 0, 0, 0]))),
+];
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "model: {line}");
+}
+
+/// Every state there is. The name of the property that does not hold, with the story that shows it.
+fn search(bounds: &Bounds, guards: Guards) -> Result<usize, String> {
+    let missing = format!("{guards:?}");
+    let model = Protocol {
+        messages: bounds.messages,
+        admitted: bounds.admitted,
+        luck: bounds.luck,
+        guards,
+    };
+    let checker = model.checker().threads(2).spawn_bfs().join();
+    match checker.discoveries().into_iter().next() {
+        None => Ok(checker.unique_state_count()),
+        Some((property, path)) => {
+            let harm = path.last_state().harm;
+            let story: Vec<String> = path.into_actions().iter().map(|act| format!("{act:?}")).collect();
+            Err(format!("{property}: {harm:?}; {missing}\n{}", story.join("\n")))
+        }
+    }
+}
+
+#[test]
+fn invariant_03_no_story_within_the_bounds_comes_to_harm() {
+    let all = if std::env::var_os("SEXTON_MODEL_LONG").is_some() {
+        LONG
+    } else {
+        SHORT
+    };
+    for bounds in all {
+        let began = Instant::now();
+        match search(bounds, Guards::of_the_product()) {
+            Ok(states) => say(&format!(
+                "{states} states, {}: no harm, every end is good ({:.1?})",
+                bounds.name,
+                began.elapsed()
+            )),
+            Err(story) => panic!("{}: {story}", bounds.name),
+        }
+    }
+}
+
+/// The model can fail: each guard that is taken out is missed.
+#[test]
+fn every_guard_is_needed() {
+    assert_eq!(format!("{:?}", Guards::of_the_product()), "missing guards: []");
+    for guard in Guards::all() {
+        let harm = search(&SHORT[soonest(guard)], Guards::without(guard)).err();
+        let story = harm.unwrap_or_else(|| panic!("nothing comes of taking {guard:?} out"));
+        say(&format!(
+            "without {guard:?}: {}",
+            story.lines().next().unwrap_or_default()
+        ));
+    }
+}
+
+/// In which of the short searches a guard is soonest missed.
+fn soonest(guard: Guard) -> usize {
+    match guard {
+        Guard::Epoch | Guard::Lease | Guard::TargetGeneration => 1,
+        Guard::TenureAndSequence => 2,
+        Guard::IntentFirst | Guard::AckAfterCommit | Guard::Sweep | Guard::Confirm => 3,
+        Guard::Keys | Guard::Slot | Guard::Folded => 4,
+        Guard::Generation | Guard::AdopterWaits => 0,
+    }
+}
