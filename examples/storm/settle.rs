@@ -1,0 +1,79 @@
+//! After the last fault: the system has to end everything by itself. Waited for as long as anything moves; the judge says
+//! what is left.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::Fault;
+use crate::asks::Ask;
+use crate::ear::{self, Ear};
+use crate::ground::Ground;
+use crate::say::say;
+
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Longer than anything waits by itself: a lease, an outbox row that was taken, the longest pause between two attempts.
+const STILL_MAX: Duration = Duration::from_secs(120);
+
+/// What moves when something goes on, and what is zero when nothing is left.
+const STANDING: &str = "
+    select (select count(*) from sexton.open_deletions) + (select count(*) from sexton.successors)
+           + (select count(*) from sexton.outbox) + (select count(*) from sexton.windows)
+           + (select count(*) from sexton.batches where completed_at is null)
+           + (select count(*) from sexton.batch_deltas),
+           (select count(*) from sexton.journal) + (select count(*) from sexton.deletions)";
+
+pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Instant) -> Result<(), Fault> {
+    let names: HashSet<&str> = asks
+        .iter()
+        .flat_map(|ask| &ask.requests)
+        .map(|asked| asked.name.as_str())
+        .collect();
+    let mut last = (0, 0, 0);
+    let mut moved = Instant::now();
+    let mut told = Instant::now();
+    loop {
+        let (left, done): (i64, i64) = sqlx::query_as(STANDING).fetch_one(&ground.sexton).await?;
+        let (missing, heard) = ear.with(|heard| {
+            let named: HashSet<&str> = heard
+                .events
+                .values()
+                .filter(|event| event.is_final())
+                .map(|event| event.name())
+                .collect();
+            (names.difference(&named).count(), heard.events.len())
+        });
+        // Copies are no one's outcome; they have to be taken in as well.
+        let waiting = match (left, missing) {
+            (0, 0) => {
+                ear::depth(&ground.amqp_url, "deletion.requests").await?
+                    + ear::unheard_depth(&ground.amqp_url).await?
+            }
+            _ => 1,
+        };
+        if (left, missing, waiting) == (0, 0, 0) {
+            say!("  {:7.1} s  everything has ended", first.elapsed().as_secs_f64());
+            return Ok(());
+        }
+        let now = (left, done, heard);
+        if now != last {
+            last = now;
+            moved = Instant::now();
+        }
+        if told.elapsed() > TELL_EVERY {
+            told = Instant::now();
+            say!(
+                "  {:7.1} s  … {left} rows of open work, {missing} requests without an outcome",
+                first.elapsed().as_secs_f64()
+            );
+        }
+        if moved.elapsed() > STILL_MAX {
+            say!(
+                "  {:7.1} s  nothing has moved for {STILL_MAX:.0?}",
+                first.elapsed().as_secs_f64()
+            );
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
