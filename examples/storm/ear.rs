@@ -24,6 +24,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// The workers make the exchange when they start.
 const EXCHANGE_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// A way on which nothing was heard for so long is opened anew: it may be dead, and the broker may have forgotten us.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
@@ -133,18 +135,20 @@ async fn bind(url: &str) -> Result<(), Fault> {
     };
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
-    channel.queue_declare(QUEUE.into(), options, arguments).await?;
-    channel
-        .queue_bind(
-            QUEUE.into(),
-            EVENTS_EXCHANGE.into(),
-            "#".into(),
-            QueueBindOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
-    connection.close(200, "bound".into()).await?;
-    Ok(())
+    let bound = async {
+        channel.queue_declare(QUEUE.into(), options, arguments).await?;
+        channel
+            .queue_bind(
+                QUEUE.into(),
+                EVENTS_EXCHANGE.into(),
+                "#".into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        connection.close(200, "bound".into()).await
+    };
+    Ok(tokio::time::timeout(ANSWER_MAX, bound).await??)
 }
 
 /// How many messages wait in a queue.
@@ -155,11 +159,9 @@ pub(crate) async fn depth(url: &str, queue: &str) -> Result<u32, Fault> {
         durable: true,
         ..QueueDeclareOptions::default()
     };
-    let declared = channel
-        .queue_declare(queue.into(), options, FieldTable::default())
-        .await?;
-    let depth = declared.message_count();
-    let _closed_anyway = connection.close(200, "seen".into()).await;
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    let depth = tokio::time::timeout(ANSWER_MAX, declared).await??.message_count();
+    let _closed_anyway = tokio::time::timeout(ANSWER_MAX, connection.close(200, "seen".into())).await;
     Ok(depth)
 }
 
@@ -176,16 +178,19 @@ async fn listen(url: String, heard: Shared, soft: mpsc::Sender<String>) {
 
 async fn hear(url: &str, heard: &Shared, soft: &mpsc::Sender<String>) -> Result<(), Fault> {
     let (_connection, channel) = open(url).await?;
-    channel.basic_qos(HELD, BasicQosOptions::default()).await?;
-    let mut deliveries = channel
-        .basic_consume(
-            QUEUE.into(),
-            "storm".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await?;
-    while let Some(delivery) = deliveries.next().await {
+    let consuming = async {
+        channel.basic_qos(HELD, BasicQosOptions::default()).await?;
+        channel
+            .basic_consume(
+                QUEUE.into(),
+                "storm".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+    };
+    let mut deliveries = tokio::time::timeout(ANSWER_MAX, consuming).await??;
+    while let Some(delivery) = tokio::time::timeout(SILENCE_MAX, deliveries.next()).await? {
         let delivery = delivery?;
         let event = Event {
             body: serde_json::from_slice(&delivery.data)?,
@@ -195,7 +200,7 @@ async fn hear(url: &str, heard: &Shared, soft: &mpsc::Sender<String>) -> Result<
         if let (Some(name), true) = (softly, is_new) {
             let _nobody_waits = soft.try_send(name);
         }
-        delivery.ack(BasicAckOptions::default()).await?;
+        tokio::time::timeout(ANSWER_MAX, delivery.ack(BasicAckOptions::default())).await??;
     }
     Ok(())
 }

@@ -45,10 +45,7 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
         });
         // Copies are no one's outcome; they have to be taken in as well.
         let waiting = match (left, missing) {
-            (0, 0) => {
-                ear::depth(&ground.amqp_url, "deletion.requests").await?
-                    + ear::unheard_depth(&ground.amqp_url).await?
-            }
+            (0, 0) => waiting(&ground.amqp_url).await.unwrap_or(1),
             _ => 1,
         };
         if (left, missing, waiting) == (0, 0, 0) {
@@ -76,4 +73,9 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// In the queue of requests, and in the ear's own.
+async fn waiting(amqp_url: &str) -> Result<u32, Fault> {
+    Ok(ear::depth(amqp_url, "deletion.requests").await? + ear::unheard_depth(amqp_url).await?)
 }
