@@ -70,7 +70,7 @@ impl Event {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) events: BTreeMap<String, Event>,
     /// Events that came again, as they must be allowed to.

@@ -52,7 +52,7 @@ type Told = Pin<Box<dyn Future<Output = (usize, Said)> + Send>>;
 struct Publisher<'a> {
     url: String,
     asks: &'a [Ask],
-    posted: Posted,
+    posted: &'a mut Posted,
     again: VecDeque<usize>,
     waits_for: HashMap<String, usize>,
 }
@@ -62,20 +62,18 @@ pub(crate) async fn publish(
     url: String,
     asks: &[Ask],
     mut heard: mpsc::Receiver<String>,
-    progress: impl Fn(usize),
-) -> Result<Posted, Fault> {
+    posted: &mut Posted,
+) -> Result<(), Fault> {
     let waits_for = asks
         .iter()
         .enumerate()
         .filter_map(|(place, ask)| Some((ask.after.clone()?, place)))
         .collect();
+    posted.sent = vec![Sent::default(); asks.len()];
     let mut publisher = Publisher {
         url,
         asks,
-        posted: Posted {
-            sent: vec![Sent::default(); asks.len()],
-            ..Posted::default()
-        },
+        posted,
         again: VecDeque::new(),
         waits_for,
     };
@@ -84,14 +82,12 @@ pub(crate) async fn publish(
     while !publisher.is_done(next) {
         match publisher.connect().await {
             Ok((_connection, channel)) => {
-                publisher
-                    .with(&channel, began, &mut next, &mut heard, &progress)
-                    .await;
+                publisher.with(&channel, began, &mut next, &mut heard).await;
             }
             Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
         }
     }
-    Ok(publisher.posted)
+    Ok(())
 }
 
 impl Publisher<'_> {
@@ -118,7 +114,6 @@ impl Publisher<'_> {
         began: Instant,
         next: &mut usize,
         heard: &mut mpsc::Receiver<String>,
-        progress: &impl Fn(usize),
     ) {
         let mut untold: FuturesUnordered<Told> = FuturesUnordered::new();
         let mut open: HashMap<usize, u32> = HashMap::new();
@@ -159,7 +154,6 @@ impl Publisher<'_> {
                 () = tokio::time::sleep_until(due.unwrap_or(began).into()), if has_room && due.is_some() => {
                     let place = *next;
                     *next += 1;
-                    progress(*next);
                     if self.asks[place].after.is_some() {
                         continue;
                     }

@@ -70,12 +70,32 @@ pub(crate) async fn figures(storm: &Storm<'_>, sexton: &PgPool, verdict: &Verdic
             "  recovery               longest {longest:.2} s (after: {of}), median {median:.2} s, from the end of a fault to the next commit"
         );
     }
+    let (pause, takeover) = pauses(sexton).await?;
+    say!(
+        "  longest                {pause:.1} s without any commit, {takeover:.1} s from the end of a lease to its takeover"
+    );
     say!(
         "  attempts repeated      {} without a second change; {} deletions found their own lost effect already gone",
         verdict.repeats,
         verdict.unclaimed
     );
     Ok(())
+}
+
+/// The longest time in which nothing was committed, and how long a lease that had run out stood until somebody took over.
+async fn pauses(sexton: &PgPool) -> Result<(f64, f64), Fault> {
+    let pause: f64 = sqlx::query_scalar(
+        "select coalesce(max(extract(epoch from at - before)), 0)::float8
+         from (select at, lag(at) over (order by at) as before from sexton.journal) j",
+    )
+    .fetch_one(sexton)
+    .await?;
+    let takeover: f64 = sqlx::query_scalar(
+        "select coalesce(max(extract(epoch from lost_at - expires_at)), 0)::float8 from sexton.workers",
+    )
+    .fetch_one(sexton)
+    .await?;
+    Ok((pause, takeover))
 }
 
 /// From the end of each fault to the next record in any journal.

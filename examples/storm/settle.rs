@@ -11,17 +11,28 @@ use crate::ground::Ground;
 use crate::say::say;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-const TELL_EVERY: Duration = Duration::from_secs(10);
+const LOOK_MAX: Duration = Duration::from_secs(2);
 /// Longer than anything waits by itself: a lease, an outbox row that was taken, the longest pause between two attempts.
 const STILL_MAX: Duration = Duration::from_secs(120);
 
 /// What moves when something goes on, and what is zero when nothing is left.
 const STANDING: &str = "
-    select (select count(*) from sexton.open_deletions) + (select count(*) from sexton.successors)
-           + (select count(*) from sexton.outbox) + (select count(*) from sexton.windows)
+    select (select count(*) from sexton.open_deletions) + (select count(*) from sexton.successors),
+           (select count(*) from sexton.outbox),
+           (select count(*) from sexton.windows)
            + (select count(*) from sexton.batches where completed_at is null)
            + (select count(*) from sexton.batch_deltas),
            (select count(*) from sexton.journal) + (select count(*) from sexton.deletions)";
+
+/// In words; none while nobody answers.
+pub(crate) async fn standing(ground: &Ground) -> Option<String> {
+    let look = sqlx::query_as(STANDING).fetch_one(&ground.sexton);
+    let looked = tokio::time::timeout(LOOK_MAX, look).await.ok()?;
+    let (open, unsaid, after, _): (i64, i64, i64, i64) = looked.ok()?;
+    Some(format!(
+        "{open} deletions open, {unsaid} events unsaid, {after} windows and batches"
+    ))
+}
 
 pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Instant) -> Result<(), Fault> {
     let names: HashSet<&str> = asks
@@ -31,9 +42,10 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
         .collect();
     let mut last = (0, 0, 0);
     let mut moved = Instant::now();
-    let mut told = Instant::now();
     loop {
-        let (left, done): (i64, i64) = sqlx::query_as(STANDING).fetch_one(&ground.sexton).await?;
+        let (open, unsaid, after, done): (i64, i64, i64, i64) =
+            sqlx::query_as(STANDING).fetch_one(&ground.sexton).await?;
+        let left = open + unsaid + after;
         let (missing, heard) = ear.with(|heard| {
             let named: HashSet<&str> = heard
                 .events
@@ -56,13 +68,6 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
         if now != last {
             last = now;
             moved = Instant::now();
-        }
-        if told.elapsed() > TELL_EVERY {
-            told = Instant::now();
-            say!(
-                "  {:7.1} s  … {left} rows of open work, {missing} requests without an outcome",
-                first.elapsed().as_secs_f64()
-            );
         }
         if moved.elapsed() > STILL_MAX {
             say!(

@@ -29,17 +29,17 @@ pub(crate) async fn pass(
     began: Instant,
     ground: &Ground,
     crew: &Crew,
-) -> Result<Vec<Was>, Fault> {
+    were: &mut Vec<Was>,
+) -> Result<(), Fault> {
     // All in one task: none of them computes.
     let mut all: FuturesUnordered<_> = schedule
         .into_iter()
         .map(|fault| one(fault, began, ground, crew))
         .collect();
-    let mut were = Vec::new();
     while let Some(was) = all.next().await {
         were.push(was?);
     }
-    Ok(were)
+    Ok(())
 }
 
 async fn one(fault: faults::Fault, began: Instant, ground: &Ground, crew: &Crew) -> Result<Was, Fault> {

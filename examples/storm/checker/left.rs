@@ -74,10 +74,11 @@ pub(crate) async fn check(evidence: &Evidence<'_>, verdict: &mut Verdict) -> Res
     for (kind, id, why) in parked {
         verdict.stuck.push(format!("{kind} {id} is parked: {why}"));
     }
-    for queue in ["deletion.requests", "deletion.unheard"] {
-        let depth = ear::depth(evidence.amqp_url, queue).await?;
-        if depth > 0 {
-            verdict.stuck.push(format!("{depth} messages wait in {queue}"));
+    for queue in ["deletion.requests", "deletion.unheard", "storm.events"] {
+        match ear::depth(evidence.amqp_url, queue).await {
+            Ok(0) => {}
+            Ok(depth) => verdict.stuck.push(format!("{depth} messages wait in {queue}")),
+            Err(error) => verdict.stuck.push(format!("{queue} does not answer: {error}")),
         }
     }
     Ok(())

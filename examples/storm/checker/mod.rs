@@ -24,6 +24,7 @@ use crate::world::{Stores, World};
 
 pub(crate) use outcomes::{Fates, fates};
 
+#[derive(Clone, Copy)]
 pub(crate) struct Evidence<'a> {
     pub(crate) world: &'a World,
     pub(crate) asks: &'a [Ask],
