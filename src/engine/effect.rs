@@ -208,6 +208,14 @@ impl<'a> Effect<'a> {
                         _ => verdict,
                     }
                 }
+                // The guard has locked its row, so nothing of an earlier attempt is under way any more. What had to be true
+                // after it is not: it never was.
+                Verdict::Refused { .. } if call.is_guarded() => match self.verified(Verdict::done()).await {
+                    Verdict::Again { why, .. } if self.step.verify.is_some() => Verdict::undone(why),
+                    _ => {
+                        Verdict::not_yet("the statement may not have taken effect; repeating it is harmless")
+                    }
+                },
                 verdict => self.verified(verdict).await,
             }
         };
