@@ -99,7 +99,7 @@ const FORGERIES: [(&str, Word, How); 12] = [
         Word::Stuck,
         How::Sql(
             Base::Sexton,
-            "insert into sexton.outbox (id, destination, kind) values (gen_random_uuid(), 'events', 'completed')",
+            "insert into sexton.outbox (id, destination, kind, taken_until) values (gen_random_uuid(), 'events', 'completed', now())",
         ),
     ),
 ];
