@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::Fault;
 
 const QUEUE: &str = "storm.events";
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 const HELD: u16 = 500;
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 /// The workers make the exchange when they start.
@@ -177,7 +178,14 @@ async fn listen(url: String, heard: Shared, soft: mpsc::Sender<String>) {
 }
 
 async fn hear(url: &str, heard: &Shared, soft: &mpsc::Sender<String>) -> Result<(), Fault> {
-    let (_connection, channel) = open(url).await?;
+    let (connection, channel) = open(url).await?;
+    let lost = take_from(&channel, heard, soft).await;
+    // Or the broker goes on waiting for what it has given to a connection that nobody reads any more.
+    let _gone_already = tokio::time::timeout(CLOSE_MAX, connection.close(200, "again".into())).await;
+    lost
+}
+
+async fn take_from(channel: &Channel, heard: &Shared, soft: &mpsc::Sender<String>) -> Result<(), Fault> {
     let consuming = async {
         channel.basic_qos(HELD, BasicQosOptions::default()).await?;
         channel

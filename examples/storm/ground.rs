@@ -108,7 +108,8 @@ impl Ground {
         fs::create_dir_all(&archive)?;
         let [sexton, platform, powerdrill, pave, agno] = [0, 1, 2, 3, 4].map(|n: usize| pool(&urls[n]));
         let ground = Ground {
-            amqp_url: through(&nodes[0], &own)?,
+            // The broker lets go of a connection that is silent for twice as long, and of what it had given to it.
+            amqp_url: through(&nodes[0], &own)? + "?heartbeat=4",
             cluster,
             services: Mutex::new(services),
             links,

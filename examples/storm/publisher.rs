@@ -21,6 +21,7 @@ use sexton::broker::REQUESTS_EXCHANGE;
 const WINDOW: usize = 200;
 /// Silence for so long is doubt. Longer than a cluster needs to find another leader.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// What became of each message on its way to the broker, by its place among what is asked.
@@ -81,8 +82,10 @@ pub(crate) async fn publish(
     let mut next = 0;
     while !publisher.is_done(next) {
         match publisher.connect().await {
-            Ok((_connection, channel)) => {
+            Ok((connection, channel)) => {
                 publisher.with(&channel, began, &mut next, &mut heard).await;
+                let _gone_already =
+                    tokio::time::timeout(CLOSE_MAX, connection.close(200, "again".into())).await;
             }
             Err(_) => tokio::time::sleep(AGAIN_AFTER).await,
         }
