@@ -179,6 +179,9 @@ impl<'a> Effect<'a> {
 
     /// What became of an attempt whose outcome is unknown. Only looks.
     pub(super) async fn find(mut self) -> Verdict {
+        if self.aim == Aim::Do && self.step.only_asks() {
+            return Verdict::undone("it only asks, and can ask again");
+        }
         let timeout = self.step.timeout;
         let looking = async {
             match self.read().await {
