@@ -21,6 +21,8 @@ use sexton::broker::REQUESTS_EXCHANGE;
 const WINDOW: usize = 200;
 /// Silence for so long is doubt. Longer than a cluster needs to find another leader.
 const CONFIRM_MAX: Duration = Duration::from_secs(10);
+/// What is asked for after an event is not asked for without it; the judge says so.
+const EVENT_MAX: Duration = Duration::from_secs(60);
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(300);
 
@@ -123,6 +125,7 @@ impl Publisher<'_> {
         let mut broken = false;
         while !(broken || self.is_done(*next) && untold.is_empty()) {
             let has_room = untold.len() < WINDOW;
+            let only_waits = *next == self.asks.len() && self.again.is_empty() && untold.is_empty();
             let due = self.asks.get(*next).map(|ask| began + ask.due);
             tokio::select! {
                 biased;
@@ -149,6 +152,7 @@ impl Publisher<'_> {
                     };
                     self.again.push_front(place);
                 }
+                () = tokio::time::sleep(EVENT_MAX), if only_waits => self.waits_for.clear(),
                 () = std::future::ready(()), if has_room && !self.again.is_empty() => {
                     if let Some(place) = self.again.pop_front() {
                         broken = !self.send(channel, place, &mut untold, &mut open).await;
