@@ -26,7 +26,7 @@ pub(crate) async fn check(
         .await?;
     computers(evidence, &said, &stats["machines"], verdict).await?;
     rows(evidence, &said, verdict).await?;
-    sessions(evidence, &said, fates, verdict).await?;
+    sessions(evidence, &said, verdict).await?;
     let stores = evidence.stores;
     let mut changes = 0;
     for (name, pool) in [
@@ -198,12 +198,7 @@ async fn rows(evidence: &Evidence<'_>, said: &Said<'_>, verdict: &mut Verdict) -
 }
 
 /// Softly deleted is gone for good once its window has ended, unless it was taken back; then nothing of it is missing.
-async fn sessions(
-    evidence: &Evidence<'_>,
-    said: &Said<'_>,
-    fates: &Fates,
-    verdict: &mut Verdict,
-) -> Result<(), Fault> {
+async fn sessions(evidence: &Evidence<'_>, said: &Said<'_>, verdict: &mut Verdict) -> Result<(), Fault> {
     let pool = &evidence.stores.platform;
     let visible = ids(pool, "select id from sessions where deleted_at is null").await?;
     let hidden = ids(pool, "select id from sessions where deleted_at is not null").await?;
@@ -226,12 +221,12 @@ async fn sessions(
         "sessions of Factory, softly deleted",
         evidence.world.sessions.len(),
     );
-    early(evidence, fates, verdict);
+    early(evidence, verdict);
     Ok(())
 }
 
 /// Nothing is erased before its window has ended. Both moments are RFC 3339 in UTC, so they compare as texts do.
-fn early(evidence: &Evidence<'_>, _fates: &Fates, verdict: &mut Verdict) {
+fn early(evidence: &Evidence<'_>, verdict: &mut Verdict) {
     let mut until: HashMap<&str, &str> = HashMap::new();
     let events = || evidence.heard.events.values();
     for event in events().filter(|event| event.kind() == "soft_deleted") {
