@@ -1,5 +1,5 @@
 # On a fresh machine: `make demo` shows the main job, `make test` runs every test. Both set up what is missing.
-.PHONY: demo test setup bench mutants contract audit
+.PHONY: demo test setup bench mutants contract storm audit
 
 demo: setup
 	scripts/demo
@@ -19,6 +19,11 @@ bench: setup
 contract:
 	@scripts/setup tests
 	SEXTON_CONTRACT_EXAMPLES=300 SEXTON_TEST_PATIENCE_S=3600 scripts/test --no-capture -E 'test(/http_contract::|agno_os::/)'
+
+# 20,000 deletions while everything fails; ends with what was lost, done twice or stuck. `make storm SEED=7` asks for the
+# same and fails the same again.
+storm: setup
+	@scripts/storm $(if $(SEED),--seed $(SEED))
 
 # Takes out the mechanism behind each invariant in turn; a test named after it must fail.
 mutants: setup

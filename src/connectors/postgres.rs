@@ -83,7 +83,16 @@ impl Connector for PostgresConnector {
         })
     }
 
-    fn probe<'a>(&'a self, call: &'a Call, _attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
+    fn probe<'a>(&'a self, call: &'a Call, attempt: &'a Attempt) -> BoxFuture<'a, Verdict> {
+        if let (
+            Call::Sql {
+                guard: Some(guard), ..
+            },
+            false,
+        ) = (call, call.repeat_may_mislead())
+        {
+            return Box::pin(guarded::look(&self.database, guard, attempt));
+        }
         let verdict = match call {
             Call::Sql { .. } if call.repeat_may_mislead() => Verdict::blocked(
                 "whether the statement took effect cannot be told: what a repeat would call refused may be done",

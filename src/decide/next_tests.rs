@@ -283,6 +283,37 @@ fn a_cancel_that_meets_an_open_intent_finds_out_before_it_undoes() {
 }
 
 #[test]
+fn a_look_that_proves_that_nothing_happened_leaves_the_way_back_open() {
+    let says = |found: fn() -> Verdict| {
+        let mut walk = Walk::new(plan());
+        let mut tries = 0;
+        walk.go(|name, aim, _| match (name, aim) {
+            ("mark", Aim::Do) => {
+                tries += 1;
+                match tries {
+                    1 => Verdict::unknown("no answer"),
+                    _ => Verdict::refused("it has started"),
+                }
+            }
+            ("find mark", _) => found(),
+            _ => Verdict::done(),
+        });
+        walk.log
+    };
+    let ways = ["do fence", "do mark", "find", "do mark", "turned"];
+    assert_eq!(
+        says(|| Verdict::undone("it is still there")),
+        [&ways[..], &["undo fence"]].concat(),
+        "only what was done is undone"
+    );
+    assert_eq!(
+        says(|| Verdict::not_yet("who knows")),
+        [&ways[..], &["undo mark", "undo fence"]].concat(),
+        "what may have been done is undone as well"
+    );
+}
+
+#[test]
 fn a_refusal_before_the_pivot_undoes_and_after_it_parks() {
     let mut walk = Walk::new(plan());
     let end = walk.go(|name, aim, _| match (name, aim) {

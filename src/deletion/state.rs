@@ -65,6 +65,8 @@ pub struct Track {
     pub excused: bool,
     /// An effect may have taken place.
     pub touched: bool,
+    /// As it was when the last attempt began: a look may prove that this one changed nothing.
+    touched_before: bool,
     pub settled: Option<Settled>,
     pub last: Option<Verdict>,
     pub due: Option<OffsetDateTime>,
@@ -249,6 +251,7 @@ impl State {
             Some(track) if track.settled.is_none() && attempt == track.attempt + 1 => {
                 track.attempt = attempt;
                 track.open = true;
+                track.touched_before = track.touched;
                 track.due = None;
                 Ok(())
             }
@@ -295,7 +298,10 @@ impl State {
         if verdict.spends_attempt() && !excused && !resolves {
             track.spent += 1;
         }
-        if !verdict.proves_no_effect() || *found_out {
+        if (*found_out || resolves) && verdict.finds_nothing_done() {
+            // Whatever its answer had to be taken for, it is known now.
+            track.touched = track.touched_before;
+        } else if !verdict.proves_no_effect() || *found_out {
             track.touched |= *step != 0;
         }
         if let Verdict::Pending { handle, .. } = verdict {

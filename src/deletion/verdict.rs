@@ -83,6 +83,16 @@ impl Verdict {
         }
     }
 
+    /// A look's word: the attempt has changed nothing, and nobody is in trouble.
+    pub fn undone(why: impl Into<String>) -> Self {
+        Verdict::Again {
+            why: cut(why.into()),
+            not_before: None,
+            in_order: true,
+            undone: true,
+        }
+    }
+
     /// As [`Verdict::again`], where nothing has failed: a breaker must not count it.
     pub fn not_yet(why: impl Into<String>) -> Self {
         Verdict::Again {
@@ -178,6 +188,18 @@ impl Verdict {
                 | Verdict::Refused { .. }
                 | Verdict::Stopped
                 | Verdict::Again { undone: true, .. }
+        )
+    }
+
+    /// As [`Verdict::undone`]. An attempt that was rolled back is somebody's trouble, so the two are told apart.
+    pub fn finds_nothing_done(&self) -> bool {
+        matches!(
+            self,
+            Verdict::Again {
+                undone: true,
+                in_order: true,
+                ..
+            }
         )
     }
 

@@ -179,6 +179,9 @@ impl<'a> Effect<'a> {
 
     /// What became of an attempt whose outcome is unknown. Only looks.
     pub(super) async fn find(mut self) -> Verdict {
+        if self.aim == Aim::Do && self.step.only_asks() {
+            return Verdict::undone("it only asks, and can ask again");
+        }
         let timeout = self.step.timeout;
         let looking = async {
             match self.read().await {
@@ -208,6 +211,14 @@ impl<'a> Effect<'a> {
                         _ => verdict,
                     }
                 }
+                // The guard has locked its row, so nothing of an earlier attempt is under way any more. What had to be true
+                // after it is not: it never was.
+                Verdict::Refused { .. } if call.is_guarded() => match self.verified(Verdict::done()).await {
+                    Verdict::Again { why, .. } if self.step.verify.is_some() => Verdict::undone(why),
+                    _ => {
+                        Verdict::not_yet("the statement may not have taken effect; repeating it is harmless")
+                    }
+                },
                 verdict => self.verified(verdict).await,
             }
         };

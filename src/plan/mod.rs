@@ -295,6 +295,11 @@ pub enum Overdue {
 }
 
 impl Call {
+    /// A guard is asked in the transaction of the statement.
+    pub fn is_guarded(&self) -> bool {
+        matches!(self, Call::Sql { guard: Some(_), .. })
+    }
+
     /// Whether a repeat may say "refused" of what the first time has done: where zero rows mean that, and where a guard
     /// looks at what the statement changes. A delete leaves its guard nothing to say no to, and a select changes nothing.
     pub fn repeat_may_mislead(&self) -> bool {

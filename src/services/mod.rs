@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+mod cluster;
 mod lair;
 mod postgres;
 mod rabbitmq;
@@ -18,6 +19,7 @@ pub use ports::free_port;
 mod server;
 mod urls;
 
+pub use cluster::{Cluster, NODES};
 pub use dev::{dev, run_with};
 pub use error::ServicesError;
 pub use server::Ending;

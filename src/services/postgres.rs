@@ -127,15 +127,12 @@ impl Postgres {
     }
 
     pub(super) async fn stop(&mut self, ending: Ending) -> Result<(), ServicesError> {
-        let signal = match ending {
+        match (self.server.take(), ending) {
             // The "fast" shutdown: it does not wait for its guests to leave.
-            Ending::Clean => Signal::INT,
-            // The "immediate" one: to everybody outside it is a crash, with recovery at the next start.
-            Ending::Kill => Signal::QUIT,
-        };
-        match self.server.take() {
-            Some(server) => server.end(signal).await,
-            None => Ok(()),
+            (Some(server), Ending::Clean) => server.end(Signal::INT).await,
+            // With all that it has started: as the kernel kills a cgroup, or a power cut a machine.
+            (Some(server), Ending::Kill) => server.end_with_children().await,
+            (None, _) => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::process::Signal;
 use tokio::net::TcpStream;
@@ -27,12 +28,37 @@ const PLUGINS: [&str; 4] = [
     "rabbitmq_prelaunch-",
 ];
 
-pub(super) struct RabbitMq {
-    broker: Option<Server>,
+/// What nodes have in common that are to know each other.
+pub(super) struct Bonds {
     program: PathBuf,
     plugins: PathBuf,
-    home: PathBuf,
+    epmd: u16,
+    /// Erlang looks for its cookie in HOME; a strange node would need this one to talk to ours.
+    cookie: String,
     password: String,
+}
+
+impl Bonds {
+    pub(super) async fn tie(lair: &Lair) -> Result<Self, ServicesError> {
+        let program = binaries::rabbitmq()?;
+        let [epmd] = ports::free()?;
+        start_epmd(lair, epmd).await?;
+        let plugins = few_plugins(&program, lair.subfolder(&format!("plugins-{epmd}"))?)?;
+        Ok(Self {
+            program,
+            plugins,
+            epmd,
+            cookie: format!("{:032x}", rand::random::<u128>()),
+            password: format!("{:032x}", rand::random::<u128>()),
+        })
+    }
+}
+
+pub(super) struct RabbitMq {
+    name: &'static str,
+    broker: Option<Server>,
+    bonds: Arc<Bonds>,
+    home: PathBuf,
     ports: Ports,
 }
 
@@ -40,62 +66,76 @@ pub(super) struct RabbitMq {
 struct Ports {
     amqp: u16,
     management: u16,
-    epmd: u16,
     distribution: u16,
 }
 
 impl RabbitMq {
+    /// One that is alone.
     pub(super) async fn create(lair: &Lair) -> Result<Self, ServicesError> {
-        let program = binaries::rabbitmq()?;
-        let [amqp, management, epmd, distribution] = ports::free()?;
+        let mut this = Self::place(lair, Arc::new(Bonds::tie(lair).await?), "rabbitmq")?;
+        this.settle(lair, &[])?;
+        this.start(lair).await?;
+        Ok(this)
+    }
+
+    /// A name and ports, and nothing that runs yet.
+    pub(super) fn place(lair: &Lair, bonds: Arc<Bonds>, name: &'static str) -> Result<Self, ServicesError> {
+        let [amqp, management, distribution] = ports::free()?;
+        let home = lair.subfolder(&format!("rabbitmq-{amqp}"))?;
         let ports = Ports {
             amqp,
             management,
-            epmd,
             distribution,
         };
-        start_epmd(lair, epmd).await?;
-        let home = lair.subfolder(&format!("rabbitmq-{amqp}"))?;
-        let password = format!("{:032x}", rand::random::<u128>());
-        let settings = [
-            format!("listeners.tcp.1 = 127.0.0.1:{amqp}"),
+        Ok(Self {
+            name,
+            broker: None,
+            bonds,
+            home,
+            ports,
+        })
+    }
+
+    /// Its settings. `members` are the names of the whole cluster, its own among them; they are read at its first start.
+    pub(super) fn settle(&self, lair: &Lair, members: &[String]) -> Result<(), ServicesError> {
+        let home = &self.home;
+        let mut settings = vec![
+            format!("listeners.tcp.1 = 127.0.0.1:{}", self.ports.amqp),
             "management.tcp.ip = 127.0.0.1".to_owned(),
-            format!("management.tcp.port = {management}"),
+            format!("management.tcp.port = {}", self.ports.management),
             "default_user = sexton".to_owned(),
-            format!("default_pass = {password}"),
+            format!("default_pass = {}", self.bonds.password),
             "log.console = false".to_owned(),
         ];
+        if !members.is_empty() {
+            settings.push("cluster_formation.peer_discovery_backend = classic_config".to_owned());
+            let nodes = members.iter().enumerate();
+            settings.extend(nodes.map(|(place, member)| {
+                format!("cluster_formation.classic_config.nodes.{} = {member}", place + 1)
+            }));
+        }
         lair.write(home.join("rabbitmq.conf"), &(settings.join("\n") + "\n"))?;
         lair.write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
         lair.write(home.join("rabbitmq-env.conf"), "")?;
-        // Erlang looks for its cookie in HOME; a strange node would need this one to talk to ours.
-        let cookie = format!("{:032x}", rand::random::<u128>());
-        let cookie = lair.write(home.join(".erlang.cookie"), &cookie)?;
-        only_owner_reads(&cookie)?;
-        let plugins = few_plugins(&program, lair.subfolder(&format!("plugins-{amqp}"))?)?;
-        let mut this = Self {
-            broker: None,
-            program,
-            plugins,
-            home,
-            password,
-            ports,
-        };
-        this.start(lair).await?;
-        Ok(this)
+        let cookie = lair.write(home.join(".erlang.cookie"), &self.bonds.cookie)?;
+        only_owner_reads(&cookie)
+    }
+
+    pub(super) fn node(&self) -> String {
+        format!("sexton-{}@localhost", self.ports.amqp)
     }
 
     pub(super) fn amqp_url(&self) -> String {
         format!(
             "amqp://sexton:{}@127.0.0.1:{}/%2f",
-            self.password, self.ports.amqp
+            self.bonds.password, self.ports.amqp
         )
     }
 
     pub(super) fn management_url(&self) -> String {
         format!(
             "http://sexton:{}@127.0.0.1:{}/",
-            self.password, self.ports.management
+            self.bonds.password, self.ports.management
         )
     }
 
@@ -105,9 +145,9 @@ impl RabbitMq {
             return Ok(());
         }
         // It is thrown away anyway: KILL spares the six seconds of a clean end.
-        let command = vec![self.program.clone().into()];
+        let command = vec![self.bonds.program.clone().into()];
         let broker = Program {
-            name: "rabbitmq",
+            name: self.name,
             end_signal: "KILL",
             command,
             env: self.env(),
@@ -153,12 +193,9 @@ impl RabbitMq {
             // Makes the script become the node instead of its parent, so that its process id is the node's.
             ("RUNNING_UNDER_SYSTEMD", "true".into()),
             ("HOME", self.home.clone().into()),
-            ("ERL_EPMD_PORT", self.ports.epmd.to_string().into()),
+            ("ERL_EPMD_PORT", self.bonds.epmd.to_string().into()),
             ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
-            (
-                "RABBITMQ_NODENAME",
-                format!("sexton-{}@localhost", self.ports.amqp).into(),
-            ),
+            ("RABBITMQ_NODENAME", self.node().into()),
             ("RABBITMQ_DIST_PORT", self.ports.distribution.to_string().into()),
             (
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
@@ -169,7 +206,7 @@ impl RabbitMq {
             ("RABBITMQ_CONFIG_FILES", at("conf.d")),
             ("RABBITMQ_ADVANCED_CONFIG_FILE", at("advanced.config")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins")),
-            ("RABBITMQ_PLUGINS_DIR", self.plugins.clone().into()),
+            ("RABBITMQ_PLUGINS_DIR", self.bonds.plugins.clone().into()),
             ("RABBITMQ_MNESIA_BASE", at("mnesia")),
             ("RABBITMQ_LOG_BASE", at("log")),
             ("RABBITMQ_PID_FILE", at("pid")),

@@ -192,6 +192,31 @@ impl Server {
         Ok(())
     }
 
+    /// SIGKILL for it and for what it has started. It goes first, so that nothing new comes; the next start needs all of
+    /// them gone.
+    pub(super) async fn end_with_children(&self) -> Result<(), ServicesError> {
+        let parent = {
+            let child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+            Pid::from_child(&child)
+        };
+        let children = children_of(parent);
+        self.end(Signal::KILL).await?;
+        let deadline = Instant::now() + Duration::from_secs(END_MAX_S);
+        for child in children {
+            let _ = kill_process(child, Signal::KILL);
+            while runs(child) {
+                if Instant::now() > deadline {
+                    return Err(ServicesError::NotEnding {
+                        name: self.name,
+                        waited_s: END_MAX_S,
+                    });
+                }
+                tokio::time::sleep(Duration::from_millis(LOOK_AGAIN_MS)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Its number may soon be another process's: the watchdog must not see it.
     fn forget(&self) {
         let _ = fs::remove_file(&self.pid_file);
@@ -203,6 +228,23 @@ impl Server {
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n")
     }
+}
+
+/// As Linux tells it. Elsewhere none are known; those of Postgres end by themselves when their parent is gone.
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let pid = parent.as_raw_nonzero();
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed
+        .split_whitespace()
+        .filter_map(|child| Pid::from_raw(child.parse().ok()?))
+        .collect()
+}
+
+/// Whoever has ended and was not collected yet holds nothing any more.
+fn runs(process: Pid) -> bool {
+    let told = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    let state = told.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
 }
 
 #[cfg(test)]

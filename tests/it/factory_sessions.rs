@@ -54,6 +54,32 @@ fn request(action: &str, session: &Session, key: &str, params: Value) -> Value {
            "params": params})
 }
 
+/// Whether the feature is there is only asked: what was asked without an answer is asked again, by nobody's leave.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_08_a_crash_while_the_feature_is_asked_for_parks_nothing() {
+    let (house, platform, sessions) = house(4).await;
+    let (mine, theirs) = (&sessions[0], &sessions[3]);
+    assert!(mine.may_go() && !theirs.may_go());
+    let first = house.process(&[("SEXTON_CRASH_AT", "effect-after-begin")]);
+    house.publish(request("delete", mine, "k", json!({}))).await;
+    first.ended().await;
+    let second = house.process(&[("SEXTON_CRASH_AT", "effect-after-begin#2")]);
+    house.publish(request("delete", theirs, "l", json!({}))).await;
+    second.ended().await;
+    let worker = house.worker();
+    assert_eq!(house.heard.end("k").await.kind(), "soft_deleted");
+    assert_eq!(house.heard.end("l").await.kind(), "refused");
+    assert_eq!(state(&platform, &mine.id).await, Some(false));
+    assert_eq!(state(&platform, &theirs.id).await, Some(true));
+    house
+        .until(
+            "both are over",
+            "select not exists (select from sexton.open_deletions) and 2 = (select count(*) from sexton.deletions)",
+        )
+        .await;
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_organizations_with_the_feature_delete_sessions_and_only_softly() {
     let (house, platform, sessions) = house(16).await;

@@ -58,6 +58,7 @@ mod services;
 mod speakers;
 mod stops;
 mod stores;
+mod storm;
 mod systems;
 mod takeover;
 mod telemetry;

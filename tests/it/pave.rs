@@ -160,6 +160,30 @@ async fn only_the_token_that_a_session_was_created_with_removes_it() {
     worker.stop().await;
 }
 
+/// The worker is gone with its answer; that nothing was deleted is found out, so nobody has to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_08_a_started_session_is_refused_also_after_a_crash_in_the_middle() {
+    let sessions = from_seed(7, 2);
+    let (house, pave) = house(&sessions).await;
+    let started = &sessions[1];
+    assert!(!started.may_go(), "{}", started.status);
+    let first = house.process(&[("SEXTON_CRASH_AT", "effect-after-begin")]);
+    house
+        .publish(json!({"target": {"type": TYPE, "id": started.key}, "tenant": started.account, "key": "k"}))
+        .await;
+    let (_aborted, _log) = first.ended().await;
+    let worker = house.worker();
+    let event = house.heard.end("k").await;
+    assert_eq!(told(&event), ("refused", Some(STARTED)));
+    let left: i64 = sqlx::query_scalar("select count(*) from sessions")
+        .fetch_one(&pave)
+        .await
+        .expect("a count");
+    assert_eq!(left, 2);
+    house.everything_is_over().await;
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_goes_in_between_is_gone_and_not_started() {
     let (event, left) = meanwhile("delete from sessions", |_| json!({})).await;

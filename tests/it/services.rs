@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
-use sexton::services::{Ending, Options, Services, ServicesError};
+use sexton::services::{Cluster, Ending, NODES, Options, Services, ServicesError};
 use sqlx::Connection;
 
 use crate::world::{World, databases};
@@ -82,6 +82,35 @@ async fn private_servers_survive_outages_and_leave_nothing() {
     for left in left {
         left.vanishes();
     }
+}
+
+/// A quorum queue of three copies: what it has confirmed is there while any one node is away.
+#[tokio::test]
+async fn private_nodes_are_one_broker_and_leave_nothing() {
+    let cluster = Cluster::start().await.expect("three nodes");
+    let left = Left::of(cluster.folder());
+    assert_eq!(left.names(), ["epmd", "rabbitmq-1", "rabbitmq-2", "rabbitmq-3"]);
+    assert_eq!(cluster.running(0).await.expect("a list").len(), NODES);
+    let urls = cluster.amqp_urls().await;
+    declare_replicated(&urls[0], "copied").await;
+    for place in 0..NODES {
+        cluster.stop_node(place, Ending::Kill).await.expect("stopped");
+        let other = (place + 1) % NODES;
+        assert_eq!(cluster.running(other).await.expect("a list").len(), NODES - 1);
+        publish_confirmed(&urls[other], "copied").await;
+        cluster.start_node(place).await.expect("started");
+    }
+    let connection = lapin::Connection::connect(&urls[2], lapin::ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    for kept in 0..NODES {
+        let taken = channel.basic_get("copied".into(), Default::default()).await;
+        assert!(taken.expect("an answer").is_some(), "message {kept}");
+    }
+    connection.close(200, "bye".into()).await.expect("a clean end");
+    cluster.stop().await;
+    left.vanishes();
 }
 
 #[tokio::test]
@@ -173,6 +202,48 @@ async fn declare(amqp_url: &str, queue: &str, passive: bool) -> lapin::Result<()
         .queue_declare(queue.into(), options, Default::default())
         .await?;
     connection.close(200, "bye".into()).await
+}
+
+async fn declare_replicated(amqp_url: &str, queue: &str) {
+    let connection = lapin::Connection::connect(amqp_url, lapin::ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    let options = lapin::options::QueueDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let mut arguments = lapin::types::FieldTable::default();
+    let quorum = lapin::types::AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    channel
+        .queue_declare(queue.into(), options, arguments)
+        .await
+        .expect("a queue");
+    connection.close(200, "bye".into()).await.expect("a clean end");
+}
+
+async fn publish_confirmed(amqp_url: &str, queue: &str) {
+    let connection = lapin::Connection::connect(amqp_url, lapin::ConnectionProperties::default())
+        .await
+        .expect("a connection");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel
+        .confirm_select(Default::default())
+        .await
+        .expect("confirms");
+    // A queue that has just lost its leader says no until it has another: then a publisher says it again.
+    loop {
+        let properties = lapin::BasicProperties::default().with_delivery_mode(2);
+        let confirm = channel
+            .basic_publish("".into(), queue.into(), Default::default(), b"kept", properties)
+            .await
+            .expect("published");
+        if confirm.await.expect("an answer").is_ack() {
+            break;
+        }
+    }
+    connection.close(200, "bye".into()).await.expect("a clean end");
 }
 
 fn sexton_dev() -> Command {

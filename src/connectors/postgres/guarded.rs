@@ -47,6 +47,19 @@ pub(super) async fn begin(
     Ok(work)
 }
 
+/// What became of a guarded delete: the guard is asked alone. It waits for whoever holds the row, an earlier attempt of ours
+/// among them; so where it says no, that is over, and the step's `verify` can tell whether it took effect.
+pub(super) async fn look(database: &Database, guard: &Guard, attempt: &Attempt) -> Verdict {
+    match begin(database, guard, attempt, attempt.deadline()).await {
+        Err(refused @ Verdict::Refused { .. }) => refused,
+        Err(_) => Verdict::not_yet("the statement may not have taken effect; repeating it is harmless"),
+        Ok(mut work) => {
+            work.roll_back().await;
+            Verdict::not_yet("the statement may not have taken effect; repeating it is harmless")
+        }
+    }
+}
+
 /// One boolean, or no row.
 async fn ask(work: &mut Work, guard: &Guard, attempt: &Attempt) -> Result<Says, Verdict> {
     let rows = match rows_of(work, &guard.sql, &attempt.values, ROWS_TOLD_APART).await {
