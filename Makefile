@@ -1,5 +1,5 @@
 # On a fresh machine: `make demo` shows the main job, `make test` runs every test. Both set up what is missing.
-.PHONY: demo test setup bench mutants contract storm audit
+.PHONY: demo test setup bench mutants contract model storm audit
 
 demo: setup
 	scripts/demo
@@ -19,6 +19,10 @@ bench: setup
 contract:
 	@scripts/setup tests
 	SEXTON_CONTRACT_EXAMPLES=300 SEXTON_TEST_PATIENCE_S=3600 scripts/test --no-capture -E 'test(/http_contract::|agno_os::/)'
+
+# The model of the protocol within larger bounds than `make test` has time for.
+model: setup
+	SEXTON_MODEL_LONG=1 scripts/test -E 'test(/^model::invariant_/)'
 
 # 20,000 deletions while everything fails; ends with what was lost, done twice or stuck. `make storm SEED=7` asks for the
 # same and fails the same again.

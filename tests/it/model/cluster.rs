@@ -252,7 +252,7 @@ impl Row {
 
 impl Cluster {
     /// Its effects go on without it, as long as their targets let them.
-    pub(super) fn goes_to_sleep(&mut self, process: u8) {
+    pub(super) fn dozes_off(&mut self, process: u8) {
         let me = &mut self.processes[usize::from(process)];
         me.life = Life::Stalled;
         for carried in &me.carried {

@@ -9,8 +9,12 @@
 //! process which is well has under way. What can go wrong is a budget, so every story has an end, and every end must be
 //! a good one: all that was accepted has ended or is parked, and all who asked have heard.
 
+mod batch;
 mod cluster;
+mod effects;
 mod guards;
+mod intake;
+mod outside;
 mod process;
 mod protocol;
 mod words;
@@ -197,7 +201,7 @@ fn every_guard_is_needed() {
         let story = harm.unwrap_or_else(|| panic!("nothing comes of taking {guard:?} out"));
         say(&format!(
             "without {guard:?}: {}",
-            story.lines().next().unwrap_or_default()
+            story.split(';').next().unwrap_or_default()
         ));
     }
 }
