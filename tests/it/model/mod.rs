@@ -107,6 +107,11 @@ const SHORT: &[Bounds] = &[
         ALONE,
         luck([1, 0, 1, 0, 1, 1]),
     ),
+    bounds(
+        "a stall, an unknown outcome, a lost publish",
+        ALONE,
+        luck([0, 1, 0, 1, 1, 0]),
+    ),
     bounds("copies of one request, a crash", COPIES, luck([1, 0, 0, 0, 0, 0])),
     bounds(
         "copies of one request, a lost answer, a cancel",
@@ -212,7 +217,7 @@ fn soonest(guard: Guard) -> usize {
         Guard::Epoch | Guard::Lease | Guard::TargetGeneration => 1,
         Guard::TenureAndSequence => 2,
         Guard::IntentFirst | Guard::AckAfterCommit | Guard::Sweep | Guard::Confirm => 3,
-        Guard::Keys | Guard::Slot | Guard::Folded => 4,
+        Guard::Keys | Guard::Slot | Guard::Folded => 5,
         Guard::Generation | Guard::AdopterWaits => 0,
     }
 }
