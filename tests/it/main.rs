@@ -43,6 +43,7 @@ mod gateway;
 mod guards;
 mod help;
 mod late;
+mod malformed;
 mod matrix;
 mod outages;
 mod pave;
