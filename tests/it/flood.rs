@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
 use rustix::process::Signal;
-use sexton::broker::{
-    Delivery, Headers, Message, PublishOutcome, REJECTED_QUEUE, REQUESTS_QUEUE, Value as Header,
-};
+use sexton::broker::{Delivery, Headers, Message, REJECTED_QUEUE, REQUESTS_QUEUE, Value as Header};
 
 use crate::batches::note;
 use crate::house::House;
 use crate::malformed_kinds::{Bad, KINDS};
 use crate::shop::{delete, message};
-use crate::unkeepable::outlet;
+use crate::unkeepable::publish_all;
 
 const GOOD: usize = 1_000;
 const BAD: usize = 10_000;
@@ -86,12 +83,7 @@ async fn ten_thousand_malformed_messages_hide_none_of_a_thousand_good_ones() {
             mixed.push(good(nth / (BAD / GOOD)));
         }
     }
-    let outlet = outlet(&house).await;
-    let told = stream::iter(mixed)
-        .map(|message| outlet.publish(message))
-        .buffer_unordered(300);
-    let told: Vec<PublishOutcome> = told.collect().await;
-    assert!(told.iter().all(|outcome| *outcome == PublishOutcome::Confirmed));
+    publish_all(&house, mixed).await;
     let published = began.elapsed();
     house
         .until(

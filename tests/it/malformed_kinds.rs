@@ -193,10 +193,18 @@ pub(crate) const KINDS: [fn(usize) -> Bad; 40] = [
         )
     },
     |nth| {
-        wrong(
-            "/params",
-            json!({"params": turn(nth, [json!([]), json!({"colour": "red"}), json!({"depth": 7}), json!({"depth": "a\u{0}"}), json!({"a\u{0}": 1}), json!("p")])}),
-        )
+        let (params, field) = turn(
+            nth,
+            [
+                (json!([]), "/params"),
+                (json!({"colour": "red"}), "/params"),
+                (json!({"depth": 7}), "/params/depth"),
+                (json!({"depth": "a\u{0}"}), "/params"),
+                (json!({"a\u{0}": 1}), "/params"),
+                (json!("p"), "/params"),
+            ],
+        );
+        wrong(field, json!({"params": params}))
     },
     |_| {
         wrong(
