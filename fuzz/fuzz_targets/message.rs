@@ -12,5 +12,5 @@ fuzz_target!(|bytes: &[u8]| {
         }
         None => (None, bytes),
     };
-    sexton_fuzz::message(body, id);
+    let _judged = sexton_fuzz::message(body, id);
 });

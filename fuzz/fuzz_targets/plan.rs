@@ -4,5 +4,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    sexton_fuzz::plan(text);
+    let _judged = sexton_fuzz::plan(text);
 });

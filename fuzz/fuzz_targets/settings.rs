@@ -14,5 +14,5 @@ fuzz_target!(|text: &[u8]| {
         std::fs::create_dir(folder.path().join("plans")).expect("a folder for plans");
         folder
     });
-    sexton_fuzz::settings(text, &folder.path().join("sexton.toml"));
+    let _judged = sexton_fuzz::settings(text, &folder.path().join("sexton.toml"));
 });

@@ -13,6 +13,13 @@ pub use plans::plan;
 pub use requests::message;
 pub use settings::settings;
 
+/// What became of it, for whoever counts: properties that only ever see one side hold nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Judged {
+    TakenIn,
+    TurnedAway(&'static str),
+}
+
 /// Stands where a person's data may stand; no sentence may repeat it.
 pub const SECRET: &str = "Zq7-Secret";
 

@@ -7,9 +7,11 @@ use sexton::plan::{
     show,
 };
 
+use super::Judged;
+
 const FILE: &str = "plans/some.toml";
 
-pub fn plan(text: &str) {
+pub fn plan(text: &str) -> Judged {
     match parse_plan(text, FILE) {
         Ok(plan) => {
             assert!(text.len() <= 1_048_576);
@@ -30,6 +32,7 @@ pub fn plan(text: &str) {
             assert_eq!(canonical(&again), (form, hash.clone()));
             assert!(!show(&plan, &hash).is_empty());
             assert!(!plan.all_choices().is_empty());
+            Judged::TakenIn
         }
         Err(errors) => {
             assert!(!errors.0.is_empty());
@@ -45,6 +48,11 @@ pub fn plan(text: &str) {
                 // What stands in a plan is its author's own, and may be said again.
                 assert!(said.len() > FILE.len() + 8, "{said}");
             }
+            let not_toml = errors
+                .0
+                .iter()
+                .any(|error| error.to_string().contains("not TOML"));
+            Judged::TurnedAway(if not_toml { "not TOML" } else { "a rule" })
         }
     }
 }

@@ -12,8 +12,8 @@ use sexton::deletion::{
 };
 use time::macros::datetime;
 
-use super::is_a_sentence;
 use super::lexed::Lexed;
+use super::{Judged, is_a_sentence};
 
 /// A CloudEvent with a request with params of their full depth.
 const DEPTH_MAX: usize = PARAMS_DEPTH_MAX + 2;
@@ -27,7 +27,7 @@ const REASONS: [RejectionReason; 5] = [
 ];
 
 /// All that must hold of one body under one `message_id`.
-pub fn message(body: &[u8], message_id: Option<&str>) {
+pub fn message(body: &[u8], message_id: Option<&str>) -> Judged {
     let envelope = Envelope::new(message_id, message_id, TraceContext::default());
     let read = read_requests(body, &envelope);
     assert_eq!(
@@ -36,8 +36,14 @@ pub fn message(body: &[u8], message_id: Option<&str>) {
         "the same bytes mean the same"
     );
     match read {
-        Ok(requests) => accepted(body, &requests),
-        Err(rejection) => rejected(body, &rejection),
+        Ok(requests) => {
+            accepted(body, &requests);
+            Judged::TakenIn
+        }
+        Err(rejection) => {
+            rejected(body, &rejection);
+            Judged::TurnedAway(rejection.reason.word())
+        }
     }
 }
 

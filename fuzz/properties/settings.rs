@@ -4,10 +4,10 @@ use std::path::Path;
 
 use sexton::settings::{Part, Settings};
 
-use super::is_a_sentence;
+use super::{Judged, is_a_sentence};
 
 /// `file` is where the text may be written: settings are read from files.
-pub fn settings(text: &[u8], file: &Path) {
+pub fn settings(text: &[u8], file: &Path) -> Judged {
     std::fs::write(file, text).expect("a file that can be written");
     let read = || Settings::load(&[file.to_owned()], Part::ALL);
     match read() {
@@ -16,6 +16,7 @@ pub fn settings(text: &[u8], file: &Path) {
             assert!((1..=5_000).contains(&settings.intake.batch_max));
             let (once, again) = (format!("{settings:?}"), read().map(|again| format!("{again:?}")));
             assert_eq!(again, Ok(once), "the same text means the same");
+            Judged::TakenIn
         }
         Err(error) => {
             let said = error.to_string();
@@ -24,6 +25,11 @@ pub fn settings(text: &[u8], file: &Path) {
             assert!(said.contains(": "), "{said}");
             let wants = said.contains("wanted ") || said.contains("cannot read this file");
             assert!(wants, "{said}");
+            Judged::TurnedAway(if said.contains("not TOML") {
+                "not TOML"
+            } else {
+                "a rule"
+            })
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! The same cases each time; `SEXTON_MALFORMED_CASES=100000` tries so many of each kind. A failure is shrunk and shown.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,6 +13,9 @@ use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::Value;
+
+use crate::batches::note;
+use properties::Judged::{self, TakenIn, TurnedAway};
 
 mod json;
 #[allow(
@@ -22,9 +27,16 @@ mod properties;
 mod toml;
 
 /// Of each kind, unless more are asked for: a few seconds without optimization.
-const CASES: u32 = 2_000;
+const CASES: u32 = 10_000;
+const TOML: [Judged; 3] = [TakenIn, TurnedAway("not TOML"), TurnedAway("a rule")];
 
-fn tried<T: std::fmt::Debug + Clone>(of: u32, strategy: impl Strategy<Value = T>, property: impl Fn(T)) {
+/// Tries so many, and shows what became of them; each of `wanted` must be among it often enough to mean something.
+fn tried<T: std::fmt::Debug + Clone>(
+    of: u32,
+    wanted: &[Judged],
+    strategy: impl Strategy<Value = T>,
+    property: impl Fn(T) -> Judged,
+) {
     let more = std::env::var("SEXTON_MALFORMED_CASES").ok();
     let cases = more.map_or(CASES / of, |cases| cases.parse().expect("a number of cases"));
     let config = Config {
@@ -33,13 +45,20 @@ fn tried<T: std::fmt::Debug + Clone>(of: u32, strategy: impl Strategy<Value = T>
         max_shrink_iters: 20_000,
         ..Config::default()
     };
+    let tally: RefCell<BTreeMap<Judged, u32>> = RefCell::default();
     let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let judged = TestRunner::new_with_rng(config, seed).run(&strategy, |case| {
-        property(case);
+        *tally.borrow_mut().entry(property(case)).or_default() += 1;
         Ok::<(), TestCaseError>(())
     });
     if let Err(failure) = judged {
         panic!("{failure}");
+    }
+    let tally = tally.take();
+    note(&format!("malformed: {cases} cases: {tally:?}"));
+    for judged in wanted {
+        let found = tally.get(judged).copied().unwrap_or_default();
+        assert!(found >= cases / 100, "{judged:?}: {found} of {cases}: {tally:?}");
     }
 }
 
@@ -111,8 +130,14 @@ fn message_id() -> impl Strategy<Value = Option<String>> {
 fn requests_bulks_and_cloud_events_that_are_nearly_right_are_taken_in_whole_or_turned_away_truly() {
     let near_miss = (select(examples()), vec((any::<Index>(), json::change()), 0..4))
         .prop_map(|(example, changes)| json::changed(&example, &changes));
-    tried(1, (near_miss, message_id()), |(body, message_id)| {
-        properties::message(body.as_bytes(), message_id.as_deref());
+    let wanted = &[
+        TakenIn,
+        TurnedAway("not_json"),
+        TurnedAway("wrong_shape"),
+        TurnedAway("unknown_version"),
+    ];
+    tried(1, wanted, (near_miss, message_id()), |(body, message_id)| {
+        properties::message(body.as_bytes(), message_id.as_deref())
     });
 }
 
@@ -122,8 +147,9 @@ fn requests_on_a_broken_wire_are_taken_in_whole_or_turned_away_truly() {
         .prop_map(|(example, changes)| json::changed(&example, &changes).into_bytes());
     let noise = vec(any::<u8>(), 0..200);
     let any_body = prop_oneof![4 => broken(near_miss), 1 => noise.prop_map(Bytes::from)];
-    tried(1, (any_body, message_id()), |(body, message_id)| {
-        properties::message(&body, message_id.as_deref());
+    let wanted = [TakenIn, TurnedAway("not_json"), TurnedAway("wrong_shape")];
+    tried(1, &wanted, (any_body, message_id()), |(body, message_id)| {
+        properties::message(&body, message_id.as_deref())
     });
 }
 
@@ -134,9 +160,12 @@ fn plans_that_are_nearly_right_are_taken_in_whole_or_every_fault_has_its_line() 
     plans.push(crate::shop::THING.to_owned());
     let near_miss = (select(plans), vec((any::<Index>(), toml::change()), 0..4))
         .prop_map(|(plan, changes)| toml::changed(&plan, &changes));
-    let noise = broken(near_miss.prop_map(String::into_bytes))
+    let near_miss = near_miss.boxed();
+    let noise = broken(near_miss.clone().prop_map(String::into_bytes))
         .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    tried(2, noise, |text| properties::plan(&text));
+    tried(2, &TOML, prop_oneof![2 => near_miss, 1 => noise], |text| {
+        properties::plan(&text)
+    });
 }
 
 #[test]
@@ -144,9 +173,35 @@ fn settings_that_are_nearly_right_are_taken_in_whole_or_turned_away_in_one_sente
     let folder_of_it = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder_of_it.path().join("plans")).expect("a folder of plans");
     let file = folder_of_it.path().join("sexton.toml");
-    let mut all = texts("deploy", "toml");
-    all.extend(texts("deploy/demo", "toml"));
+    // As `make demo` fills them in, and the sample with what it leaves to the environment.
+    let places = [
+        ("{repository}", env!("CARGO_MANIFEST_DIR")),
+        ("{gateway}", "127.0.0.1:0"),
+        ("{amqp}", "amqp://guest:guest@127.0.0.1:5672/%2f"),
+        ("{cloud}", "http://127.0.0.1:8080"),
+        ("{archive}", "archive"),
+    ];
+    let filled = |text: &String| {
+        let text = places
+            .iter()
+            .fold(text.clone(), |text, (place, value)| text.replace(place, value));
+        let systems = ["{sexton}", "{platform}", "{powerdrill}", "{pave}", "{agno}"];
+        systems.iter().fold(text, |text, place| {
+            text.replace(place, "postgres://u:p@127.0.0.1/db")
+        })
+    };
+    let mut all: Vec<String> = texts("deploy/demo", "toml").iter().map(filled).collect();
+    let sample = texts("deploy", "toml").remove(0);
+    let sample = sample.replacen("[store]", "[store]\nurl = \"postgres://u:p@127.0.0.1/db\"", 1);
+    all.push(sample.replacen("[broker]", "[broker]\nurl = \"amqp://u:p@127.0.0.1\"", 1));
+    for text in &all {
+        let judged = properties::settings(text.as_bytes(), &file);
+        assert_eq!(judged, TakenIn, "{text}");
+    }
     let near_miss = (select(all), vec((any::<Index>(), toml::change()), 0..4))
-        .prop_map(|(text, changes)| toml::changed(&text, &changes).into_bytes());
-    tried(4, broken(near_miss), |text| properties::settings(&text, &file));
+        .prop_map(|(text, changes)| toml::changed(&text, &changes).into_bytes())
+        .boxed();
+    let noise = broken(near_miss.clone());
+    let either = prop_oneof![3 => near_miss.prop_map(Bytes::from), 1 => noise];
+    tried(4, &TOML, either, |text| properties::settings(&text, &file));
 }
