@@ -6,6 +6,7 @@ demo: setup
 
 test:
 	@scripts/setup tests
+	@scripts/check-fuzz
 	scripts/test
 
 # Installs what is missing; says so where it cannot.

@@ -132,7 +132,7 @@ impl Settings {
                 }
             }
         }
-        Err(SettingsError(first_error.unwrap_or_default()))
+        Err(SettingsError(wording::one_line(&first_error.unwrap_or_default())))
     }
 
     /// A relative path in a file starts at that file's folder, so that a file means the same from wherever it is
@@ -166,7 +166,7 @@ impl Settings {
     pub fn check(&self, parts: &[Part]) -> Result<(), SettingsError> {
         for part in parts {
             self.check_part(*part)
-                .map_err(|sentence| SettingsError(self.origins.add_to(sentence)))?;
+                .map_err(|sentence| SettingsError(wording::one_line(&self.origins.add_to(sentence))))?;
         }
         Ok(())
     }

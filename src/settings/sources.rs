@@ -47,9 +47,8 @@ pub(super) fn merge(
         typed,
     };
     builder.add_source(ours).build().map_err(|error| {
-        SettingsError(format!(
-            "settings: found what cannot be merged: {error}; wanted [section] and key"
-        ))
+        let sentence = format!("settings: found what cannot be merged: {error}; wanted [section] and key");
+        SettingsError(super::wording::one_line(&sentence))
     })
 }
 

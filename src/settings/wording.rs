@@ -22,7 +22,17 @@ pub(super) fn sentence(error: &ConfigError, origins: &Origins) -> String {
         None => format!("found what cannot be read: {said}; wanted it as the sample settings show"),
     };
     let key = if section.is_empty() { "settings" } else { &section };
-    origins.add_to(format!("{key}: {}", said.replace('\n', " ")))
+    origins.add_to(format!("{key}: {said}"))
+}
+
+/// On one line, and with nothing that a terminal would obey: a key or a value is repeated as somebody wrote it.
+pub(super) fn one_line(sentence: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' => " ".to_owned(),
+        letter if letter.is_control() => letter.escape_default().to_string(),
+        letter => letter.to_string(),
+    };
+    sentence.chars().map(shown).collect()
 }
 
 /// A value is repeated only where one plain word was wanted: text in the place of a section may be a password.
