@@ -13,6 +13,7 @@ use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use serde_json::Value;
+use sexton::settings::{Part, Settings};
 
 use crate::batches::note;
 use properties::Judged::{self, TakenIn, TurnedAway};
@@ -191,12 +192,19 @@ fn settings_that_are_nearly_right_are_taken_in_whole_or_turned_away_in_one_sente
         })
     };
     let mut all: Vec<String> = texts("deploy/demo", "toml").iter().map(filled).collect();
-    let sample = texts("deploy", "toml").remove(0);
-    let sample = sample.replacen("[store]", "[store]\nurl = \"postgres://u:p@127.0.0.1/db\"", 1);
-    all.push(sample.replacen("[broker]", "[broker]\nurl = \"amqp://u:p@127.0.0.1\"", 1));
+    let mut sample = texts("deploy", "toml").remove(0);
+    for (section, line) in [
+        ("[store]", "url = \"postgres://u:p@127.0.0.1/db\""),
+        ("[broker]", "url = \"amqp://u:p@127.0.0.1\""),
+        ("[plans]", "folder = \"plans\""),
+    ] {
+        sample = sample.replacen(&format!("\n{section}\n"), &format!("\n{section}\n{line}\n"), 1);
+    }
+    all.push(sample);
     for text in &all {
         let judged = properties::settings(text.as_bytes(), &file);
-        assert_eq!(judged, TakenIn, "{text}");
+        let sentence = Settings::load(std::slice::from_ref(&file), Part::ALL).err();
+        assert_eq!(judged, TakenIn, "{sentence:?}");
     }
     let near_miss = (select(all), vec((any::<Index>(), toml::change()), 0..4))
         .prop_map(|(text, changes)| toml::changed(&text, &changes).into_bytes())
