@@ -6,6 +6,7 @@ pub mod clock;
 pub mod crash;
 pub mod stopper;
 pub mod telemetry;
+pub mod tls;
 
 // Floor 0: words.
 pub mod deletion;

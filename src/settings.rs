@@ -139,12 +139,14 @@ impl Settings {
     /// read. One from the environment, or a default, starts at the working folder.
     fn anchor_paths(&mut self, files: &[&Path]) {
         let mut paths = vec![("plans.folder".to_owned(), &mut self.plans.folder)];
-        paths.extend(
-            self.access
-                .jwt_keys
-                .as_mut()
-                .map(|keys| ("access.jwt_keys".to_owned(), keys)),
-        );
+        for (key, path) in [
+            ("access.jwt_keys", &mut self.access.jwt_keys),
+            ("broker.ca_file", &mut self.broker.ca_file),
+            ("gateway.tls_certificate", &mut self.gateway.tls_certificate),
+            ("gateway.tls_key", &mut self.gateway.tls_key),
+        ] {
+            paths.extend(path.as_mut().map(|path| (key.to_owned(), path)));
+        }
         for (name, system) in &mut self.systems {
             paths.extend(
                 system

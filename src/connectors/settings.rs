@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::plan::SystemName;
+use crate::tls;
 
 /// More connections or calls than this to one target help nobody and can bring it down.
 const LIMIT_MAX: u32 = 1_000;
@@ -76,6 +77,8 @@ pub struct HttpSettings {
     pub url: String,
     /// The file of its service profile; a relative path starts at the folder of the settings file.
     pub profile: PathBuf,
+    /// Certificates (PEM) of whoever signs the service's own; then nobody else is believed. For https://.
+    pub ca_file: Option<PathBuf>,
     /// How to show who we are.
     #[serde(default)]
     pub auth: Auth,
@@ -174,12 +177,15 @@ impl SystemSettings {
 
     /// The paths of this section by key; whoever read the settings knows where they start.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
-        let path = match self {
-            SystemSettings::Postgres(_) => None,
-            SystemSettings::Http(of) => Some(("profile", &mut of.profile)),
-            SystemSettings::Archive(of) => of.folder.as_mut().map(|folder| ("folder", folder)),
+        let paths = match self {
+            SystemSettings::Postgres(_) => [None, None],
+            SystemSettings::Http(of) => [
+                Some(("profile", &mut of.profile)),
+                of.ca_file.as_mut().map(|file| ("ca_file", file)),
+            ],
+            SystemSettings::Archive(of) => [of.folder.as_mut().map(|folder| ("folder", folder)), None],
         };
-        path.into_iter()
+        paths.into_iter().flatten()
     }
 
     /// Everything that can be said without opening anything.
@@ -219,6 +225,10 @@ impl PostgresSettings {
         if url.username().is_empty() && !url.query_pairs().any(|(key, _)| key == "user") {
             return Err(wrong("url", "no user".into(), URL));
         }
+        tls::postgres_url(self.url.expose_secret()).map_err(|why| {
+            let (found, wanted) = why.split_once("; wanted ").unwrap_or((why.as_str(), URL));
+            wrong("url", found.trim_start_matches("found ").to_owned(), wanted)
+        })?;
         if !(1..=LIMIT_MAX).contains(&self.max_connections) {
             return Err(wrong(
                 "max_connections",

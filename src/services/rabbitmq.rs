@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::lair::Lair;
 use super::server::{Ending, Program, Server};
-use super::{ServicesError, binaries, ports, urls};
+use super::{ServicesError, TlsFiles, binaries, ports, urls};
 
 /// Five seconds on an idle machine, fourteen on one that compiles beside it; ten times that is broken.
 const READY_MAX_S: u64 = 140;
@@ -42,22 +42,24 @@ struct Ports {
     management: u16,
     epmd: u16,
     distribution: u16,
+    amqps: Option<u16>,
 }
 
 impl RabbitMq {
-    pub(super) async fn create(lair: &Lair) -> Result<Self, ServicesError> {
+    pub(super) async fn create(lair: &Lair, tls: Option<&TlsFiles>) -> Result<Self, ServicesError> {
         let program = binaries::rabbitmq()?;
-        let [amqp, management, epmd, distribution] = ports::free()?;
+        let [amqp, management, epmd, distribution, amqps] = ports::free()?;
         let ports = Ports {
             amqp,
             management,
             epmd,
             distribution,
+            amqps: tls.is_some().then_some(amqps),
         };
         start_epmd(lair, epmd).await?;
         let home = lair.subfolder(&format!("rabbitmq-{amqp}"))?;
         let password = format!("{:032x}", rand::random::<u128>());
-        let settings = [
+        let mut settings = vec![
             format!("listeners.tcp.1 = 127.0.0.1:{amqp}"),
             "management.tcp.ip = 127.0.0.1".to_owned(),
             format!("management.tcp.port = {management}"),
@@ -65,6 +67,14 @@ impl RabbitMq {
             format!("default_pass = {password}"),
             "log.console = false".to_owned(),
         ];
+        if let Some(TlsFiles { certificate, key }) = tls {
+            settings.extend([
+                format!("listeners.ssl.1 = 127.0.0.1:{amqps}"),
+                format!("ssl_options.certfile = {}", certificate.display()),
+                format!("ssl_options.keyfile = {}", key.display()),
+                "ssl_options.verify = verify_none".to_owned(),
+            ]);
+        }
         lair.write(home.join("rabbitmq.conf"), &(settings.join("\n") + "\n"))?;
         lair.write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
         lair.write(home.join("rabbitmq-env.conf"), "")?;
@@ -90,6 +100,11 @@ impl RabbitMq {
             "amqp://sexton:{}@127.0.0.1:{}/%2f",
             self.password, self.ports.amqp
         )
+    }
+
+    pub(super) fn amqps_url(&self) -> Option<String> {
+        let port = self.ports.amqps?;
+        Some(format!("amqps://sexton:{}@127.0.0.1:{port}/%2f", self.password))
     }
 
     pub(super) fn management_url(&self) -> String {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::tls;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -48,6 +50,7 @@ impl Settings {
                     .into(),
             );
         }
+        tls::postgres_url(self.url.expose_secret()).map_err(|why| format!("store.url: {why}"))?;
         if !(1..=64).contains(&self.lanes) {
             return Err(format!("store.lanes: found {}; wanted 1 to 64", self.lanes));
         }

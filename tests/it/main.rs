@@ -61,6 +61,7 @@ mod systems;
 mod takeover;
 mod telemetry;
 mod terms;
+mod tls;
 mod tokens;
 mod trouble;
 mod vendors;
