@@ -4,6 +4,7 @@
 // Ground: what every floor from 2 up may stand on.
 pub mod clock;
 pub mod crash;
+pub mod secret;
 pub mod stopper;
 pub mod telemetry;
 pub mod tls;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::tls;
+use crate::{secret, tls};
 
 /// Above this a consumer's buffer stops being a bound: prefetch times the largest body is held in memory.
 const PREFETCH_MAX: u16 = 20_000;
@@ -20,10 +20,11 @@ pub(super) const SHORT_TEXT_MAX_BYTES: usize = 255;
 const RECONNECT_CEILING: Duration = Duration::from_secs(300);
 
 /// How to reach RabbitMQ.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BrokerSettings {
     /// amqp:// or amqps:// with user, password, host, port and virtual host. A secret: never logged.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
     /// Certificates (PEM) of whoever signs the broker's own, beside those that this machine believes; for amqps://.
     pub ca_file: Option<PathBuf>,

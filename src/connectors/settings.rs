@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::SystemName;
-use crate::tls;
+use crate::{secret, tls};
 
 /// More connections or calls than this to one target help nobody and can bring it down.
 const LIMIT_MAX: u32 = 1_000;
@@ -28,7 +28,7 @@ pub struct WrongSystem {
 }
 
 /// One `[systems.NAME]` section.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SystemSettings {
     /// A database of somebody else's, also if it is the same server as Sexton's own.
@@ -39,10 +39,11 @@ pub enum SystemSettings {
     Archive(ArchiveSettings),
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSettings {
     /// Where it is and as whom: `postgres://user:password@host:port/database`.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
     /// The most connections this worker opens to it.
     #[serde(default = "ten")]
@@ -70,7 +71,7 @@ pub struct PostgresSettings {
     pub breaker_pause: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The service's base address; the profile's paths are appended to it.
@@ -100,21 +101,23 @@ pub struct HttpSettings {
 }
 
 /// Credentials of an HTTP service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Auth {
     /// Sent as `Authorization: Bearer …`.
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub bearer: Option<SecretString>,
     /// The name of a header of the service's own.
     pub header: Option<String>,
     /// What goes into that header.
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub value: Option<SecretString>,
     /// Further secret headers by name, for services that want more than one.
-    #[serde(default)]
+    #[serde(default, serialize_with = "secret::all_hidden")]
     pub headers: BTreeMap<String, SecretString>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveSettings {
     /// A folder of this machine (or a mounted one), relative to the settings file; either this or `s3`.
@@ -132,7 +135,7 @@ pub struct ArchiveSettings {
     pub breaker_pause: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Settings {
     pub bucket: String,
@@ -143,7 +146,9 @@ pub struct S3Settings {
     pub region: String,
     /// For S3-compatible stores; empty means AWS.
     pub endpoint: Option<String>,
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub access_key_id: Option<SecretString>,
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub secret_access_key: Option<SecretString>,
     /// Plain HTTP is refused unless this says yes: for stores on the same machine.
     #[serde(default)]
@@ -284,6 +289,16 @@ impl ArchiveSettings {
         if let Some(s3) = &self.s3 {
             if s3.bucket.is_empty() {
                 return Err(wrong("s3.bucket", "an empty name".into(), "a bucket's name"));
+            }
+            let has_credentials = |at: &str| {
+                reqwest::Url::parse(at).is_ok_and(|at| !at.username().is_empty() || at.password().is_some())
+            };
+            if s3.endpoint.as_deref().is_some_and(has_credentials) {
+                return Err(wrong(
+                    "s3.endpoint",
+                    "credentials in it".into(),
+                    "credentials in `access_key_id` and `secret_access_key`",
+                ));
             }
             let plain = s3.endpoint.as_deref().is_some_and(|at| at.starts_with("http://"));
             if plain && !s3.allow_http {

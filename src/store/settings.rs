@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::tls;
+use crate::{secret, tls};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `postgres://user:password@host:port/database`; `DATABASE_URL` is used if this is not set.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
     /// Connections beside the lanes' own.
     pub pool_max: u32,
