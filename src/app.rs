@@ -3,29 +3,30 @@
 //! The order of the start: what can be wrong without any server first, then the servers, then the work. The order of
 //! the stop: the door in, the work, the door out; so that nothing taken in is left without its outcome.
 
+mod error;
 mod plans;
 mod watched;
+pub use error::AppError;
 pub use plans::{PlansSettings, plan, plans};
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::{Broker, BrokerError};
-use crate::connectors::{Systems, WrongSystem};
+use crate::broker::Broker;
+use crate::connectors::Systems;
 use crate::decide::access::Speakers;
 use crate::engine::{Engine, Parts, PlanBook, fits};
 use crate::gateway::access::Access;
 use crate::gateway::{self, Gateway};
 use crate::intake::{Intake, Reception};
-use crate::plan::PlanErrors;
 use crate::relay::Relay;
 use crate::retention::Retention;
 use crate::settings::Settings;
 use crate::stopper::Stopper;
-use crate::store::{Hints, Outgoing, Store, StoreError, Wake};
+use crate::store::{Hints, Outgoing, Store, Wake};
 use crate::telemetry::{self, Endpoint, Instruments, Readiness};
 
 /// Events that wait in memory for the relay; what does not fit is found by its sweep.
@@ -54,63 +55,6 @@ impl Role {
         Role::Retention,
         Role::Gateway,
     ];
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    #[error("{source}")]
-    System { source: WrongSystem },
-    #[error("{source}")]
-    Plans { source: PlanErrors },
-    #[error("cannot read the plans in {folder}")]
-    PlanFolder { folder: PathBuf, source: std::io::Error },
-    #[error("two files name a plan for {target}: {first} and {second}; wanted one plan for a target")]
-    TwoPlans {
-        target: String,
-        first: String,
-        second: String,
-    },
-    #[error("{}: {why}", file.display())]
-    Calls { file: PathBuf, why: String },
-    #[error("{why}")]
-    Lease { why: String },
-    #[error("the {part} ended by itself; everything else was stopped in order")]
-    Ended { part: &'static str },
-    #[error("cannot use Sexton's own database")]
-    Store { source: StoreError },
-    #[error("cannot use RabbitMQ")]
-    Broker { source: BrokerError },
-    #[error("{why}")]
-    Access { why: String },
-    #[error(
-        "gateway.listen: found nothing; wanted an address, since the gateway is all that this process shall be"
-    )]
-    NoGateway,
-    #[error("cannot open {address} for the gateway")]
-    Gateway { address: String, source: std::io::Error },
-    #[error("cannot open {address} for the pages of metrics and health")]
-    Endpoint { address: String, source: std::io::Error },
-}
-
-impl AppError {
-    /// As sysexits.h has them: usage, data, unavailable.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            AppError::System { .. }
-            | AppError::Access { .. }
-            | AppError::NoGateway
-            | AppError::Gateway { .. }
-            | AppError::Endpoint { .. }
-            | AppError::Lease { .. } => 64,
-            AppError::Plans { .. }
-            | AppError::PlanFolder { .. }
-            | AppError::TwoPlans { .. }
-            | AppError::Calls { .. } => 65,
-            // EX_SOFTWARE: a supervisor starts it again.
-            AppError::Ended { .. } => 70,
-            AppError::Store { .. } | AppError::Broker { .. } => 69,
-        }
-    }
 }
 
 /// The systems of the settings, whose paths know by now where they start.
@@ -143,6 +87,14 @@ pub async fn run(
         .access
         .check_keys()
         .map_err(|why| AppError::Access { why })?;
+    settings
+        .broker
+        .authorities()
+        .map_err(|why| AppError::Certificate { why })?;
+    let tls = settings
+        .gateway
+        .tls()
+        .map_err(|why| AppError::Certificate { why })?;
     let plans = plans(&settings.plans.folder, Some(&systems))?;
     plans
         .iter()
@@ -208,7 +160,7 @@ pub async fn run(
 
     let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;
     let mut serving = match has(Role::Gateway) {
-        true => gateway(&settings, &store, tap, &hints, &instruments, &stopper).await?,
+        true => gateway(&settings, tls, &store, tap, &hints, &instruments, &stopper).await?,
         // The relay goes on for as long as somebody may hand it something.
         false => {
             drop(tap);
@@ -323,6 +275,7 @@ fn joined<T>(part: &str, ended: Result<T, tokio::task::JoinError>) {
 /// Where HTTP is served, if it is.
 async fn gateway(
     settings: &Settings,
+    tls: Option<Arc<rustls::ServerConfig>>,
     store: &Store,
     tap: mpsc::Sender<Outgoing>,
     hints: &Hints,
@@ -332,8 +285,10 @@ async fn gateway(
     let Some(listen) = settings.gateway.listen else {
         return Ok(None);
     };
+    let is_tls = tls.is_some();
     let parts = gateway::Parts {
         settings: settings.gateway.clone(),
+        tls,
         access: Access::new(store.clone(), settings.access.clone())
             .map_err(|why| AppError::Access { why })?,
         store: store.clone(),
@@ -348,7 +303,7 @@ async fn gateway(
             address: listen.to_string(),
             source,
         })?;
-    tracing::info!(address = ?gateway.address().ok(), "serving HTTP");
+    tracing::info!(address = ?gateway.address().ok(), tls = is_tls, "serving HTTP");
     Ok(Some(tokio::spawn(gateway.run())))
 }
 

@@ -4,8 +4,10 @@
 // Ground: what every floor from 2 up may stand on.
 pub mod clock;
 pub mod crash;
+pub mod secret;
 pub mod stopper;
 pub mod telemetry;
+pub mod tls;
 
 // Floor 0: words.
 pub mod deletion;

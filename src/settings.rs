@@ -3,14 +3,16 @@
 //! Each part owns its section, in its own folder; a section is one line here. All of what a command needs is checked
 //! before anything is opened, so that a typing error costs a second and not a half-started process.
 
+mod files;
 mod origins;
+mod shown;
 mod sources;
 mod wording;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::origins::Origins;
 use crate::connectors::SystemSettings;
@@ -29,7 +31,7 @@ pub struct SettingsError(String);
 
 macro_rules! sections {
     ($($(#[$doc:meta])* $name:ident: $type:ty, $part:ident, $check:expr;)+) => {
-        #[derive(Debug, Default, Deserialize)]
+        #[derive(Debug, Default, Deserialize, Serialize)]
         #[serde(deny_unknown_fields, default)]
         pub struct Settings {
             $($(#[$doc])* pub $name: $type,)+
@@ -119,7 +121,8 @@ impl Settings {
         let mut first_error = None;
         // Under a section with a choice of kinds, numbers must be numbers; elsewhere a password may be all digits.
         for typed in [true, false] {
-            let config = sources::merge(files, environment, typed)?;
+            let mut config = sources::merge(files, environment, typed)?;
+            files::fill_in(&mut config.cache, files)?;
             let origins = Origins::of(&config.cache);
             match config.try_deserialize::<Settings>() {
                 Ok(settings) => {
@@ -139,12 +142,14 @@ impl Settings {
     /// read. One from the environment, or a default, starts at the working folder.
     fn anchor_paths(&mut self, files: &[&Path]) {
         let mut paths = vec![("plans.folder".to_owned(), &mut self.plans.folder)];
-        paths.extend(
-            self.access
-                .jwt_keys
-                .as_mut()
-                .map(|keys| ("access.jwt_keys".to_owned(), keys)),
-        );
+        for (key, path) in [
+            ("access.jwt_keys", &mut self.access.jwt_keys),
+            ("broker.ca_file", &mut self.broker.ca_file),
+            ("gateway.tls_certificate", &mut self.gateway.tls_certificate),
+            ("gateway.tls_key", &mut self.gateway.tls_key),
+        ] {
+            paths.extend(path.as_mut().map(|path| (key.to_owned(), path)));
+        }
         for (name, system) in &mut self.systems {
             paths.extend(
                 system
@@ -174,5 +179,7 @@ impl Settings {
 
 #[cfg(test)]
 mod sample_tests;
+#[cfg(test)]
+mod secret_tests;
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ fn floor(part: &str) -> Option<Floor> {
     Some(match part {
         "deletion" | "plan" => Floor::Words,
         "decide" => Floor::Rules,
-        "clock" | "stopper" | "crash" | "telemetry" => Floor::Ground,
+        "clock" | "stopper" | "crash" | "secret" | "telemetry" | "tls" => Floor::Ground,
         "store" | "broker" | "connectors" | "services" => Floor::Hands,
         "engine" | "retention" | "operator" => Floor::Work,
         "intake" | "relay" | "gateway" | "cli" => Floor::Doors,

@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::AppError;
 use crate::connectors::Systems;
 use crate::plan::{Plan, parse_plan_for};
 
 /// `[plans]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlansSettings {
     /// The folder whose `*.toml` are the plans in force for new requests; relative to the settings file.

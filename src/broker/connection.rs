@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 use super::error::BrokerError;
 use super::settings::BrokerSettings;
 use super::tally::Tally;
+use crate::tls;
 
 /// How often a link looks at its connection by the clock, should the event of its loss go missing.
 pub const LINK_CHECK_MS: u64 = 1_000;
@@ -212,9 +214,23 @@ pub(super) async fn connect(settings: &BrokerSettings, name: &str) -> Result<Liv
     );
     let properties =
         ConnectionProperties::default().with_connection_name(format!("{} {name}", settings.name).into());
-    match tokio::time::timeout(settings.connect_timeout, Connection::connect_uri(uri, properties)).await {
+    let believed = OwnedTLSConfig {
+        // Read for each connection: a file that is replaced is believed from the next one on.
+        cert_chain: settings
+            .authorities()
+            .map_err(|why| BrokerError::Authorities { why })?,
+        identity: None,
+    };
+    let connected = async {
+        let runtime = lapin::runtime::default_runtime()?;
+        Connection::connect_uri_with_config(uri, properties, believed, runtime).await
+    };
+    match tokio::time::timeout(settings.connect_timeout, connected).await {
         Ok(Ok(connection)) => Ok(Arc::new(connection)),
-        Ok(Err(source)) => Err(BrokerError::Connect { at, source }),
+        Ok(Err(source)) => Err(match tls::why(&source) {
+            Some(why) => BrokerError::Tls { at, why },
+            None => BrokerError::Connect { at, source },
+        }),
         Err(_) => Err(BrokerError::ConnectTimeout {
             at,
             wait_ms: u64::try_from(settings.connect_timeout.as_millis()).unwrap_or(u64::MAX),

@@ -16,6 +16,12 @@ pub enum BrokerError {
         source: lapin::Error,
     },
 
+    #[error("cannot connect to the broker at {at} by TLS: {why}")]
+    Tls { at: String, why: String },
+
+    #[error("{why}")]
+    Authorities { why: String },
+
     #[error("the broker at {at} did not finish the handshake within {wait_ms} ms")]
     ConnectTimeout { at: String, wait_ms: u64 },
 

@@ -1,9 +1,12 @@
 //! The `[broker]` section: where RabbitMQ is, how patient to be with it, and how much to take at once.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::{secret, tls};
 
 /// Above this a consumer's buffer stops being a bound: prefetch times the largest body is held in memory.
 const PREFETCH_MAX: u16 = 20_000;
@@ -17,11 +20,14 @@ pub(super) const SHORT_TEXT_MAX_BYTES: usize = 255;
 const RECONNECT_CEILING: Duration = Duration::from_secs(300);
 
 /// How to reach RabbitMQ.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BrokerSettings {
     /// amqp:// or amqps:// with user, password, host, port and virtual host. A secret: never logged.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
+    /// Certificates (PEM) of whoever signs the broker's own, beside those that this machine believes; for amqps://.
+    pub ca_file: Option<PathBuf>,
     /// The name this process shows in the broker's list of connections.
     pub name: String,
     /// Declare exchanges, queues and bindings at the start and after each loss. Turn off where Sexton's
@@ -48,6 +54,7 @@ impl Default for BrokerSettings {
     fn default() -> Self {
         BrokerSettings {
             url: SecretString::from("amqp://guest:guest@127.0.0.1:5672/%2f"),
+            ca_file: None,
             name: "sexton".to_owned(),
             declare: true,
             // Two full admission batches: one is being committed while the next one fills.
@@ -94,6 +101,22 @@ impl BrokerSettings {
             ));
         }
         Ok(())
+    }
+
+    /// Whom to believe beside those whom this machine believes, as PEM. Only the file can tell whether it is usable.
+    pub fn authorities(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.ca_file else {
+            return Ok(None);
+        };
+        let uri = self.uri().map_err(|error| error.to_string())?;
+        if uri.scheme != lapin::uri::AMQPScheme::AMQPS {
+            return Err(format!(
+                "broker.ca_file: found {} while broker.url is plain amqp://; wanted amqps:// there",
+                file.display()
+            ));
+        }
+        let text = tls::authorities(file);
+        text.map(Some).map_err(|why| format!("broker.ca_file: {why}"))
     }
 
     pub(super) fn uri(&self) -> Result<lapin::uri::AMQPUri, super::BrokerError> {

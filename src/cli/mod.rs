@@ -60,6 +60,9 @@ enum Command {
         /// One role of this process; may be repeated
         #[arg(long)]
         role: Vec<Role>,
+        /// Print the settings in force, each with where it was said and secrets left out, and end
+        #[arg(long)]
+        print_settings: bool,
     },
     /// Bring Sexton's tables up to this release
     #[command(after_help = CODES)]
@@ -185,7 +188,10 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
     }
     let settings = Settings::load(&cli.config, &[])?;
     match cli.command {
-        Command::Run { role } => run::run(settings, role).await,
+        Command::Run {
+            print_settings: true, ..
+        } => run::print_settings(&settings),
+        Command::Run { role, .. } => run::run(settings, role).await,
         Command::Migrate => run::migrate(settings).await,
         Command::Request(args) => request::request(&settings, args).await,
         Command::Deletions(what) => deletions::carry_out(&settings, what).await,

@@ -30,6 +30,13 @@ pub(super) async fn run(settings: Settings, roles: Vec<Role>) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
+/// Only what is right is printed: a secret in a wrong place would be taken for something else.
+pub(super) fn print_settings(settings: &Settings) -> Result<ExitCode, CliError> {
+    settings.check(Part::ALL)?;
+    super::print::line(&settings.shown());
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The first SIGTERM or Ctrl-C drains; a second one hands back what still runs, at once.
 async fn stop_on_signal(stopper: Stopper) {
     let (Ok(mut terminate), Ok(mut interrupt)) =

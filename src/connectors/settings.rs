@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::SystemName;
+use crate::{secret, tls};
 
 /// More connections or calls than this to one target help nobody and can bring it down.
 const LIMIT_MAX: u32 = 1_000;
@@ -27,7 +28,7 @@ pub struct WrongSystem {
 }
 
 /// One `[systems.NAME]` section.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SystemSettings {
     /// A database of somebody else's, also if it is the same server as Sexton's own.
@@ -38,10 +39,11 @@ pub enum SystemSettings {
     Archive(ArchiveSettings),
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresSettings {
     /// Where it is and as whom: `postgres://user:password@host:port/database`.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
     /// The most connections this worker opens to it.
     #[serde(default = "ten")]
@@ -69,13 +71,15 @@ pub struct PostgresSettings {
     pub breaker_pause: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct HttpSettings {
     /// The service's base address; the profile's paths are appended to it.
     pub url: String,
     /// The file of its service profile; a relative path starts at the folder of the settings file.
     pub profile: PathBuf,
+    /// Certificates (PEM) of whoever signs the service's own; then nobody else is believed. For https://.
+    pub ca_file: Option<PathBuf>,
     /// How to show who we are.
     #[serde(default)]
     pub auth: Auth,
@@ -97,21 +101,23 @@ pub struct HttpSettings {
 }
 
 /// Credentials of an HTTP service.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Auth {
     /// Sent as `Authorization: Bearer …`.
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub bearer: Option<SecretString>,
     /// The name of a header of the service's own.
     pub header: Option<String>,
     /// What goes into that header.
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub value: Option<SecretString>,
     /// Further secret headers by name, for services that want more than one.
-    #[serde(default)]
+    #[serde(default, serialize_with = "secret::all_hidden")]
     pub headers: BTreeMap<String, SecretString>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveSettings {
     /// A folder of this machine (or a mounted one), relative to the settings file; either this or `s3`.
@@ -129,7 +135,7 @@ pub struct ArchiveSettings {
     pub breaker_pause: Duration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct S3Settings {
     pub bucket: String,
@@ -140,7 +146,9 @@ pub struct S3Settings {
     pub region: String,
     /// For S3-compatible stores; empty means AWS.
     pub endpoint: Option<String>,
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub access_key_id: Option<SecretString>,
+    #[serde(default, serialize_with = "secret::hidden_if_given")]
     pub secret_access_key: Option<SecretString>,
     /// Plain HTTP is refused unless this says yes: for stores on the same machine.
     #[serde(default)]
@@ -174,12 +182,15 @@ impl SystemSettings {
 
     /// The paths of this section by key; whoever read the settings knows where they start.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
-        let path = match self {
-            SystemSettings::Postgres(_) => None,
-            SystemSettings::Http(of) => Some(("profile", &mut of.profile)),
-            SystemSettings::Archive(of) => of.folder.as_mut().map(|folder| ("folder", folder)),
+        let paths = match self {
+            SystemSettings::Postgres(_) => [None, None],
+            SystemSettings::Http(of) => [
+                Some(("profile", &mut of.profile)),
+                of.ca_file.as_mut().map(|file| ("ca_file", file)),
+            ],
+            SystemSettings::Archive(of) => [of.folder.as_mut().map(|folder| ("folder", folder)), None],
         };
-        path.into_iter()
+        paths.into_iter().flatten()
     }
 
     /// Everything that can be said without opening anything.
@@ -219,6 +230,10 @@ impl PostgresSettings {
         if url.username().is_empty() && !url.query_pairs().any(|(key, _)| key == "user") {
             return Err(wrong("url", "no user".into(), URL));
         }
+        tls::postgres_url(self.url.expose_secret()).map_err(|why| {
+            let (found, wanted) = why.split_once("; wanted ").unwrap_or((why.as_str(), URL));
+            wrong("url", found.trim_start_matches("found ").to_owned(), wanted)
+        })?;
         if !(1..=LIMIT_MAX).contains(&self.max_connections) {
             return Err(wrong(
                 "max_connections",
@@ -274,6 +289,16 @@ impl ArchiveSettings {
         if let Some(s3) = &self.s3 {
             if s3.bucket.is_empty() {
                 return Err(wrong("s3.bucket", "an empty name".into(), "a bucket's name"));
+            }
+            let has_credentials = |at: &str| {
+                reqwest::Url::parse(at).is_ok_and(|at| !at.username().is_empty() || at.password().is_some())
+            };
+            if s3.endpoint.as_deref().is_some_and(has_credentials) {
+                return Err(wrong(
+                    "s3.endpoint",
+                    "credentials in it".into(),
+                    "credentials in `access_key_id` and `secret_access_key`",
+                ));
             }
             let plain = s3.endpoint.as_deref().is_some_and(|at| at.starts_with("http://"));
             if plain && !s3.allow_http {

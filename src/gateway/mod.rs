@@ -42,6 +42,8 @@ use waiting::Waiting;
 /// What the gateway works with, handed in by whoever starts it.
 pub struct Parts {
     pub settings: Settings,
+    /// What to show of itself; without it, plain HTTP is served.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     pub access: Access,
     pub store: Store,
     /// To the relay.
@@ -75,6 +77,7 @@ impl Gateway {
     pub async fn run(self) {
         let Parts {
             settings,
+            tls,
             access,
             store,
             tap,
@@ -99,6 +102,7 @@ impl Gateway {
         let looking_on = tokio::spawn(following.run(store, stopper.clone()));
         serving::serve(
             self.listener,
+            tls,
             router(&desk, tally),
             desk.settings.clone(),
             stopper,

@@ -1,5 +1,5 @@
-//! Connections, within bounds: how many, how long until the head of a request is there, how long an answer may lie
-//! unread; and their end, in order, when the process stops.
+//! Connections, within bounds: how many, how long until hands are shaken and the head of a request is there, how long an
+//! answer may lie unread; and their end, in order, when the process stops.
 //!
 //! What a request itself may hold (its body, its path, its time) is bounded by the layers of the router.
 
@@ -14,10 +14,12 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,7 +35,14 @@ const BUFFER_MAX_BYTES: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Until the stop; then what is under way may end within `settings.drain`.
-pub(super) async fn serve(listener: TcpListener, router: Router, settings: Arc<Settings>, stopper: Stopper) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    router: Router,
+    settings: Arc<Settings>,
+    stopper: Stopper,
+) {
+    let tls = tls.map(TlsAcceptor::from);
     let places = Arc::new(Semaphore::new(settings.connections_max));
     let ending = GracefulShutdown::new();
     let (open, cut) = (TaskTracker::new(), CancellationToken::new());
@@ -69,17 +78,26 @@ pub(super) async fn serve(listener: TcpListener, router: Router, settings: Arc<S
         };
         // Answers are small and whole; waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Impatient::new(stream, settings.write_timeout));
-        let connection = protocol.serve_connection(io, TowerToHyperService::new(router.clone()));
-        let connection = ending.watch(connection);
+        let stream = Impatient::new(stream, settings.write_timeout);
+        let service = TowerToHyperService::new(router.clone());
         let cut = cut.clone();
+        let Some(tls) = tls.clone() else {
+            let connection = ending.watch(protocol.serve_connection(TokioIo::new(stream), service));
+            open.spawn(until_cut(connection, cut, place));
+            continue;
+        };
+        let (protocol, watcher, stopper) = (protocol.clone(), ending.watcher(), stopper.clone());
+        let patience = settings.head_timeout;
         open.spawn(async move {
-            tokio::select! {
-                // How a stranger's connection ends is their business: a reset is none of our faults.
-                _ = connection => {}
-                () = cut.cancelled() => {}
-            }
-            drop(place);
+            // It has its place while it shakes hands, and no more time for that than for the head of a request.
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(patience, tls.accept(stream)) => shaken,
+                // Nothing was asked for yet, so nobody waits for an answer.
+                () = stopper.draining() => return,
+            };
+            let Ok(Ok(stream)) = shaken else { return };
+            let connection = protocol.serve_connection(TokioIo::new(stream), service);
+            until_cut(watcher.watch(connection), cut, place).await;
         });
     }
     drop(listener);
@@ -87,6 +105,19 @@ pub(super) async fn serve(listener: TcpListener, router: Router, settings: Arc<S
     cut.cancel();
     open.close();
     open.wait().await;
+}
+
+/// How a stranger's connection ends is their business: a reset is none of our faults.
+async fn until_cut<T>(
+    connection: impl Future<Output = T>,
+    cut: CancellationToken,
+    place: OwnedSemaphorePermit,
+) {
+    tokio::select! {
+        _ = connection => {}
+        () = cut.cancelled() => {}
+    }
+    drop(place);
 }
 
 /// A stream whose other side must go on reading: else a thousand of them hold a thousand answers for ever.

@@ -2,17 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
 
 use crate::decide::access::Dialect;
+use crate::tls;
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Left out: no gateway.
     pub listen: Option<SocketAddr>,
+    /// A certificate with its chain, and its private key, as PEM: both, and only HTTPS is served, or none, and it is plain
+    /// HTTP.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     /// What is served: native, factory, powerdrill, pave, agno.
     pub dialects: Vec<String>,
     /// Of the agno dialect: each database by its id, with its tables of sessions. The plan says what they mean.
@@ -40,6 +48,8 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             listen: None,
+            tls_certificate: None,
+            tls_key: None,
             dialects: Dialect::ALL
                 .iter()
                 .map(|dialect| dialect.word().to_owned())
@@ -62,12 +72,33 @@ impl Settings {
         all.filter_map(|word| Dialect::parse(word)).collect()
     }
 
+    /// What only the files of the certificate can tell; before anything is opened.
+    pub fn tls(&self) -> Result<Option<Arc<ServerConfig>>, String> {
+        let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
+            return Ok(None);
+        };
+        let shown = tls::shown(certificate, key);
+        shown
+            .map(Some)
+            .map_err(|(key, why)| format!("gateway.{key}: {why}"))
+    }
+
     pub fn check(&self) -> Result<(), String> {
         if !(1..=100_000).contains(&self.connections_max) {
             return Err(format!(
                 "gateway.connections_max: found {}; wanted 1 to 100000",
                 self.connections_max
             ));
+        }
+        for (one, given, other, missing) in [
+            ("tls_key", &self.tls_key, "tls_certificate", &self.tls_certificate),
+            ("tls_certificate", &self.tls_certificate, "tls_key", &self.tls_key),
+        ] {
+            if given.is_none() && missing.is_some() {
+                return Err(format!(
+                    "gateway.{one}: found nothing beside gateway.{other}; wanted both or none"
+                ));
+            }
         }
         if let Some(word) = self.dialects.iter().find(|word| Dialect::parse(word).is_none()) {
             return Err(format!(

@@ -36,7 +36,7 @@ impl Cluster {
         let bonds = Arc::new(Bonds::tie(&lair).await?);
         let mut nodes = Vec::with_capacity(NODES);
         for name in NAMES {
-            nodes.push(RabbitMq::place(&lair, bonds.clone(), name)?);
+            nodes.push(RabbitMq::place(&lair, bonds.clone(), name, None)?);
         }
         let members: Vec<String> = nodes.iter().map(RabbitMq::node).collect();
         for node in &nodes {

@@ -39,6 +39,15 @@ pub struct Options {
     pub amqp_url: Option<String>,
     /// Where it is not given, it is looked for at its usual port beside `amqp_url`.
     pub management_url: Option<String>,
+    /// What is started here speaks TLS as well, and shows this.
+    pub tls: Option<TlsFiles>,
+}
+
+/// A certificate and its private key, as PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 impl Options {
@@ -49,6 +58,7 @@ impl Options {
             database_url: None,
             amqp_url: None,
             management_url: None,
+            tls: None,
         }
     }
 
@@ -61,6 +71,7 @@ impl Options {
             database_url: given("DATABASE_URL"),
             amqp_url: given("AMQP_URL"),
             management_url: given("SEXTON_MANAGEMENT_URL"),
+            tls: None,
         }
     }
 }
@@ -80,6 +91,7 @@ impl Services {
             database_url,
             amqp_url,
             management_url,
+            tls,
         } = options;
         let lair = if database_url.is_some() && amqp_url.is_some() {
             None
@@ -88,13 +100,13 @@ impl Services {
         };
         let postgres = async {
             match (&lair, &database_url) {
-                (Some(lair), None) => Postgres::create(lair, durable).await.map(Some),
+                (Some(lair), None) => Postgres::create(lair, durable, tls.as_ref()).await.map(Some),
                 _ => Ok(None),
             }
         };
         let rabbitmq = async {
             match (&lair, &amqp_url) {
-                (Some(lair), None) => RabbitMq::create(lair).await.map(Some),
+                (Some(lair), None) => RabbitMq::create(lair, tls.as_ref()).await.map(Some),
                 _ => Ok(None),
             }
         };
@@ -142,6 +154,11 @@ impl Services {
             }
             _ => Ok(()),
         }
+    }
+
+    /// By TLS, if the broker was started here with a certificate.
+    pub fn amqps_url(&self) -> Option<String> {
+        self.rabbitmq.as_ref().and_then(RabbitMq::amqps_url)
     }
 
     /// Where their data and logs lie; none if both were given.

@@ -2,15 +2,15 @@
 //! a second, so there is nothing to keep between runs.
 
 use std::ffi::OsString;
-use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 
 use super::lair::Lair;
 use super::server::{Ending, Program, Server};
-use super::{ServicesError, binaries, ports};
+use super::{ServicesError, TlsFiles, binaries, ports};
 
 /// Each test has pools of its own; Postgres's default of 100 is gone at eight tests in parallel.
 const CONNECTIONS_MAX: u32 = 500;
@@ -25,24 +25,36 @@ pub(super) struct Postgres {
     port: u16,
     password: String,
     durable: bool,
+    /// Copies of its own, in which it believes only if nobody else reads the key.
+    tls: Option<TlsFiles>,
     /// Postgres refuses to run as root.
     switch_user: Vec<OsString>,
 }
 
 impl Postgres {
-    pub(super) async fn create(lair: &Lair, durable: bool) -> Result<Self, ServicesError> {
+    pub(super) async fn create(
+        lair: &Lair,
+        durable: bool,
+        tls: Option<&TlsFiles>,
+    ) -> Result<Self, ServicesError> {
         let bin = binaries::postgres()?;
         let [port] = ports::free()?;
         let home = lair.subfolder(&format!("postgres-{port}"))?;
         let password = format!("{:032x}", rand::random::<u128>());
         let password_file = lair.write(home.join("password"), &password)?;
+        let tls = tls.map(|given| own_copies(lair, &home, given)).transpose()?;
+        let mut its_own = vec![home.clone(), password_file.clone()];
+        its_own.extend(
+            tls.iter()
+                .flat_map(|own| [own.certificate.clone(), own.key.clone()]),
+        );
         let mut switch_user = Vec::new();
         if rustix::process::geteuid().is_root() {
             let (name, user, group) = unprivileged()?;
-            for path in [&home, &password_file] {
-                chown(path, Some(user), Some(group)).map_err(|source| ServicesError::Folder {
+            for path in its_own {
+                chown(&path, Some(user), Some(group)).map_err(|source| ServicesError::Folder {
                     action: "hand over",
-                    path: path.clone(),
+                    path,
                     source,
                 })?;
             }
@@ -59,6 +71,7 @@ impl Postgres {
             port,
             password,
             durable,
+            tls,
             switch_user,
         };
         let mut initdb = this.command("initdb");
@@ -100,13 +113,19 @@ impl Postgres {
         let fsync = if self.durable { "on" } else { "off" };
         let mut command = self.command("postgres");
         command.extend(["-D".into(), self.data.clone().into()]);
-        for setting in [
+        let mut settings = vec![
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
             "unix_socket_directories=".to_owned(),
             format!("max_connections={CONNECTIONS_MAX}"),
             format!("fsync={fsync}"),
-        ] {
+        ];
+        if let Some(own) = &self.tls {
+            settings.push("ssl=on".to_owned());
+            settings.push(format!("ssl_cert_file={}", own.certificate.display()));
+            settings.push(format!("ssl_key_file={}", own.key.display()));
+        }
+        for setting in settings {
             command.extend(["-c".into(), setting.into()]);
         }
         // QUIT ends it at once and still takes its shared memory away, which KILL would leave.
@@ -141,6 +160,28 @@ impl Postgres {
         command.push(self.bin.join(program).into());
         command
     }
+}
+
+fn own_copies(lair: &Lair, home: &Path, given: &TlsFiles) -> Result<TlsFiles, ServicesError> {
+    let copy = |from: &Path, name: &str| {
+        let text = std::fs::read_to_string(from).map_err(|source| ServicesError::Folder {
+            action: "read",
+            path: from.to_path_buf(),
+            source,
+        })?;
+        let own = lair.write(home.join(name), &text)?;
+        let closed = std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o600));
+        closed.map_err(|source| ServicesError::Folder {
+            action: "close to others",
+            path: own.clone(),
+            source,
+        })?;
+        Ok(own)
+    };
+    Ok(TlsFiles {
+        certificate: copy(&given.certificate, "server.crt")?,
+        key: copy(&given.key, "server.key")?,
+    })
 }
 
 /// Whom to run as instead of root: name, user, group.

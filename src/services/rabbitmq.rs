@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::lair::Lair;
 use super::server::{Ending, Program, Server};
-use super::{ServicesError, binaries, ports, urls};
+use super::{ServicesError, TlsFiles, binaries, ports, urls};
 
 /// Five seconds on an idle machine, fourteen on one that compiles beside it; ten times that is broken.
 const READY_MAX_S: u64 = 140;
@@ -60,6 +60,8 @@ pub(super) struct RabbitMq {
     bonds: Arc<Bonds>,
     home: PathBuf,
     ports: Ports,
+    /// With these it takes connections under TLS as well.
+    tls: Option<TlsFiles>,
 }
 
 #[derive(Clone, Copy)]
@@ -67,25 +69,33 @@ struct Ports {
     amqp: u16,
     management: u16,
     distribution: u16,
+    amqps: u16,
 }
 
 impl RabbitMq {
     /// One that is alone.
-    pub(super) async fn create(lair: &Lair) -> Result<Self, ServicesError> {
-        let mut this = Self::place(lair, Arc::new(Bonds::tie(lair).await?), "rabbitmq")?;
+    pub(super) async fn create(lair: &Lair, tls: Option<&TlsFiles>) -> Result<Self, ServicesError> {
+        let bonds = Arc::new(Bonds::tie(lair).await?);
+        let mut this = Self::place(lair, bonds, "rabbitmq", tls)?;
         this.settle(lair, &[])?;
         this.start(lair).await?;
         Ok(this)
     }
 
     /// A name and ports, and nothing that runs yet.
-    pub(super) fn place(lair: &Lair, bonds: Arc<Bonds>, name: &'static str) -> Result<Self, ServicesError> {
-        let [amqp, management, distribution] = ports::free()?;
+    pub(super) fn place(
+        lair: &Lair,
+        bonds: Arc<Bonds>,
+        name: &'static str,
+        tls: Option<&TlsFiles>,
+    ) -> Result<Self, ServicesError> {
+        let [amqp, management, distribution, amqps] = ports::free()?;
         let home = lair.subfolder(&format!("rabbitmq-{amqp}"))?;
         let ports = Ports {
             amqp,
             management,
             distribution,
+            amqps,
         };
         Ok(Self {
             name,
@@ -93,6 +103,7 @@ impl RabbitMq {
             bonds,
             home,
             ports,
+            tls: tls.cloned(),
         })
     }
 
@@ -114,6 +125,14 @@ impl RabbitMq {
                 format!("cluster_formation.classic_config.nodes.{} = {member}", place + 1)
             }));
         }
+        if let Some(TlsFiles { certificate, key }) = &self.tls {
+            settings.extend([
+                format!("listeners.ssl.1 = 127.0.0.1:{}", self.ports.amqps),
+                format!("ssl_options.certfile = {}", certificate.display()),
+                format!("ssl_options.keyfile = {}", key.display()),
+                "ssl_options.verify = verify_none".to_owned(),
+            ]);
+        }
         lair.write(home.join("rabbitmq.conf"), &(settings.join("\n") + "\n"))?;
         lair.write(home.join("enabled_plugins"), "[rabbitmq_management].\n")?;
         lair.write(home.join("rabbitmq-env.conf"), "")?;
@@ -130,6 +149,12 @@ impl RabbitMq {
             "amqp://sexton:{}@127.0.0.1:{}/%2f",
             self.bonds.password, self.ports.amqp
         )
+    }
+
+    pub(super) fn amqps_url(&self) -> Option<String> {
+        self.tls.as_ref()?;
+        let (password, port) = (&self.bonds.password, self.ports.amqps);
+        Some(format!("amqps://sexton:{password}@127.0.0.1:{port}/%2f"))
     }
 
     pub(super) fn management_url(&self) -> String {

@@ -6,10 +6,11 @@ use super::*;
 const SAMPLE: &str = include_str!("../../deploy/sexton.toml");
 
 /// Keys of systems that have no default, or none that a sample could show: what stands there is an example.
-const EXAMPLES: [&str; 13] = [
+const EXAMPLES: [&str; 14] = [
     "kind",
     "url",
     "profile",
+    "ca_file",
     "folder",
     "values.account",
     "auth.bearer",
@@ -64,6 +65,8 @@ fn the_sample_names_every_key_and_is_right_as_it_is_and_uncommented() {
     shown.telemetry.otlp_endpoint = None;
     shown.gateway.listen = None;
     shown.access.jwt_keys = None;
+    shown.broker.ca_file = None;
+    (shown.gateway.tls_certificate, shown.gateway.tls_key) = (None, None);
     shown.systems.clear();
     // A path in a file starts at the file's folder.
     let folder = shown.plans.folder.file_name().map(PathBuf::from);

@@ -86,7 +86,7 @@ fn later_sources_win_and_the_well_known_urls_fill_in() {
 fn an_unknown_key_is_named_with_its_place() {
     let sentence = wrong(&["[broker]\nprefech = 7"], &[STORE]);
     assert!(
-        sentence.starts_with("broker.prefech: found an unknown key; wanted one of url, name,"),
+        sentence.starts_with("broker.prefech: found an unknown key; wanted one of url, ca_file, name,"),
         "{sentence}"
     );
     assert!(sentence.ends_with(".toml)"), "{sentence}");

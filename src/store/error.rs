@@ -12,6 +12,8 @@ pub enum StoreError {
     Url { source: sqlx::Error },
     #[error("cannot connect to Postgres at {at}")]
     Unreachable { at: String, source: sqlx::Error },
+    #[error("cannot connect to Postgres at {at} by TLS: {why}")]
+    Tls { at: String, why: String },
     #[error("Postgres at {at} did not answer within {wait_s} s")]
     Silent { at: String, wait_s: u64 },
     #[error("the tables are at migration {found}, this release wants {wanted}; run `sexton migrate` first")]
@@ -78,7 +80,7 @@ impl StoreError {
     /// The connection or the server is in trouble: try again on a new connection. What was sent may have committed.
     pub fn is_passing(&self) -> bool {
         match self {
-            StoreError::Busy { .. } | StoreError::Silent { .. } => true,
+            StoreError::Busy { .. } | StoreError::Silent { .. } | StoreError::Tls { .. } => true,
             StoreError::Query { source, .. } | StoreError::Unreachable { source, .. } => match source {
                 sqlx::Error::Io(_)
                 | sqlx::Error::PoolTimedOut

@@ -63,6 +63,7 @@ mod error;
 pub use error::StoreError;
 
 use crate::telemetry::Outage;
+use crate::tls;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -176,7 +177,10 @@ impl Store {
         let at = || format!("{}:{}", self.options.get_host(), self.options.get_port());
         match tokio::time::timeout(REACH_TIMEOUT, self.options.connect()).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(source)) => Err(StoreError::Unreachable { at: at(), source }),
+            Ok(Err(source)) => Err(match no_tls(&source) {
+                Some(why) => StoreError::Tls { at: at(), why },
+                None => StoreError::Unreachable { at: at(), source },
+            }),
             Err(_) => Err(StoreError::Silent {
                 at: at(),
                 wait_s: REACH_TIMEOUT.as_secs(),
@@ -209,6 +213,15 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Why there is no connection by TLS, if that is the trouble.
+fn no_tls(error: &sqlx::Error) -> Option<String> {
+    tls::why(error).or_else(|| match error {
+        // The driver says this of a server that answers "no" to the question for TLS.
+        sqlx::Error::Tls(why) => Some(why.to_string()),
+        _ => None,
+    })
 }
 
 fn millis(span: Duration) -> String {

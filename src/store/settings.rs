@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug, Deserialize)]
+use crate::{secret, tls};
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// `postgres://user:password@host:port/database`; `DATABASE_URL` is used if this is not set.
+    #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
     /// Connections beside the lanes' own.
     pub pool_max: u32,
@@ -48,6 +51,7 @@ impl Settings {
                     .into(),
             );
         }
+        tls::postgres_url(self.url.expose_secret()).map_err(|why| format!("store.url: {why}"))?;
         if !(1..=64).contains(&self.lanes) {
             return Err(format!("store.lanes: found {}; wanted 1 to 64", self.lanes));
         }

@@ -66,6 +66,7 @@ mod systems;
 mod takeover;
 mod telemetry;
 mod terms;
+mod tls;
 mod tokens;
 mod trouble;
 mod unkeepable;

@@ -77,6 +77,14 @@ async fn invariant_12_no_secret_and_no_personal_content_leaves_the_process() {
         .await
         .expect("a fact");
 
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_sexton"))
+        .args(["run", "--print-settings", "--config"])
+        .arg(house.settings_file())
+        .output()
+        .expect("the binary");
+    assert!(shown.status.success(), "{shown:?}");
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(shown.contains("systems.vault.url = \"(secret)\"  # "), "{shown}");
     let process = house.process(&[]);
     let said = json!({"reason": PERSONAL, "requested_by": PERSONAL, "params": {"depth": PERSONAL}});
     let of_type = |kind: &str, id: &str| json!({"target": {"type": kind, "id": id}});
@@ -126,7 +134,7 @@ async fn invariant_12_no_secret_and_no_personal_content_leaves_the_process() {
         "{log}"
     );
 
-    let mut all = vec![("the log", log), ("the metrics", page)];
+    let mut all = vec![("the log", log), ("the metrics", page), ("the settings", shown)];
     let first = spans.recv().await.expect("spans");
     let mut sent = first.to_vec();
     while let Ok(more) = spans.try_recv() {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Url, redirect};
+use reqwest::{Certificate, Client, RequestBuilder, Url, redirect};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::clock::{self, Boottime};
 use crate::connectors::{HttpSettings, WrongSystem};
 use crate::deletion::{TraceContext, Verdict};
 use crate::plan::{CannotRender, SystemName, Values};
+use crate::tls;
 
 /// Answers to a delete are short; a longer one is read no further, and counts as one without a readable body.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
@@ -55,7 +56,22 @@ impl Wire {
             .url
             .parse()
             .map_err(|_| wrong("url", "something that is not an address", "an http(s) address"))?;
-        let client = Client::builder()
+        let mut client = Client::builder();
+        if let Some(file) = &settings.ca_file {
+            let wanted = "certificates as PEM";
+            if base.scheme() != "https" {
+                let found = format!("{} while `url` is plain http", file.display());
+                return Err(wrong("ca_file", &found, "https there"));
+            }
+            let text = tls::authorities(file).map_err(|why| {
+                let found = why.split("; wanted ").next().unwrap_or(&why);
+                wrong("ca_file", found.trim_start_matches("found "), wanted)
+            })?;
+            let believed = Certificate::from_pem_bundle(text.as_bytes())
+                .map_err(|_| wrong("ca_file", "what cannot be believed", wanted))?;
+            client = client.tls_certs_only(believed);
+        }
+        let client = client
             .user_agent(USER_AGENT)
             .default_headers(
                 credentials(settings).map_err(|what| wrong("auth", what, "what fits an HTTP header"))?,
@@ -122,10 +138,11 @@ impl Wire {
         let mut response = match request.timeout(deadline.left()).send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() || error.is_builder() => {
-                return Err(Trouble::NotSent(format!(
-                    "{}: no connection to the service",
-                    exchange.label()
-                )));
+                let why = match tls::why(&error) {
+                    Some(why) => format!("no TLS connection to the service: {why}"),
+                    None => "no connection to the service".to_owned(),
+                };
+                return Err(Trouble::NotSent(format!("{}: {why}", exchange.label())));
             }
             Err(error) => {
                 let what = if error.is_timeout() {

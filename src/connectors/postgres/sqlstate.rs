@@ -7,6 +7,7 @@
 use sqlx::postgres::PgDatabaseError;
 
 use crate::deletion::Verdict;
+use crate::tls;
 
 /// How far the transaction had come when the error arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub(in crate::connectors) enum Phase {
 }
 
 pub(in crate::connectors) fn verdict_of(error: &sqlx::Error, phase: Phase) -> Verdict {
+    if let Some(why) = tls::why(error) {
+        // Nothing was sent; a certificate that is renewed heals it.
+        return Verdict::rolled_back(format!("no TLS connection to the database: {why}"));
+    }
     match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<PgDatabaseError>() {
             Some(error) => of_code(&Said::by(error), phase),
@@ -31,9 +36,10 @@ pub(in crate::connectors) fn verdict_of(error: &sqlx::Error, phase: Phase) -> Ve
             "the database's address is not usable",
             "correct its url in the settings",
         ),
-        sqlx::Error::Tls(_) => Verdict::blocked(
-            "no TLS connection to the database",
-            "correct its certificate or sslmode in the url",
+        // The driver's word for a server that says no when it is asked for TLS.
+        sqlx::Error::Tls(why) => Verdict::blocked(
+            format!("no TLS connection to the database: {why}"),
+            "let the server speak TLS, or correct sslmode in the url of the settings",
         ),
         sqlx::Error::Io(error) if phase == Phase::BeforeCommit => Verdict::rolled_back(format!(
             "the connection to the database failed ({:?})",
