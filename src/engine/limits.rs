@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::doors::Doors;
 use crate::clock::Boottime;
 use crate::connectors::Systems;
 use crate::deletion::Verdict;
@@ -23,6 +24,7 @@ pub(super) struct SystemLimit {
     failures: u32,
     pause: Duration,
     instruments: Instruments,
+    doors: Arc<Doors>,
 }
 
 /// Closed, open until a moment, or half open: one attempt is let through to try.
@@ -57,6 +59,11 @@ impl Limits {
                 breaker: Mutex::default(),
                 failures: bounds.breaker_failures,
                 pause: bounds.breaker_pause,
+                doors: Arc::new(Doors::new(
+                    bounds.name.0.clone(),
+                    bounds.breaker_pause,
+                    instruments.clone(),
+                )),
                 instruments: instruments.clone(),
             };
             (bounds.name, Arc::new(limit))
@@ -69,9 +76,18 @@ impl Limits {
     pub(super) fn of(&self, system: &SystemName) -> Option<&Arc<SystemLimit>> {
         self.systems.get(system)
     }
+
+    /// Of every system.
+    pub(super) fn doors(&self) -> impl Iterator<Item = (&SystemName, &Arc<Doors>)> {
+        self.systems.iter().map(|(name, limit)| (name, &limit.doors))
+    }
 }
 
 impl SystemLimit {
+    pub(super) fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
     pub(super) fn try_now(self: &Arc<Self>) -> Now {
         match self.permits.clone().try_acquire_owned() {
             Ok(held) => self.admit(held),
@@ -189,6 +205,7 @@ mod tests {
             failures,
             pause,
             instruments: Instruments::default(),
+            doors: Arc::new(Doors::new("cloud".into(), pause, Instruments::default())),
         })
     }
 

@@ -40,6 +40,9 @@ pub use api_keys::{ListedKey, NewKey, StandingKey};
 mod known;
 pub use known::{KnownAs, Pulse};
 
+mod shut_systems;
+pub use shut_systems::{ListedShut, ShutSystem};
+
 mod purges;
 mod terms;
 mod watches;

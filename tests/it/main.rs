@@ -58,6 +58,7 @@ mod rejections;
 mod scraped;
 mod secrets;
 mod services;
+mod shut;
 mod speakers;
 mod stops;
 mod stores;
