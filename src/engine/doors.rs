@@ -12,18 +12,14 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::clock::{self, Boottime};
+use super::pause::Pause;
+use crate::clock;
 use crate::deletion::{Aim, DeletionId, Denied};
 use crate::store::ShutSystem;
 use crate::telemetry::Instruments;
 
 /// One of them may be one target's own trouble; so many in a row, with nobody let in between, are everybody's.
 const DENIED_IN_A_ROW: u32 = 3;
-/// A try a minute finds repaired credentials soon, and is nothing to the other side.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Those who were turned away come back spread over this much each, so that a claim is never all theirs.
-const SPREAD_EACH: Duration = Duration::from_millis(2);
-const SPREAD_MAX: Duration = Duration::from_secs(30);
 /// Deletions remembered by a door; who is forgotten is turned away once more before it is parked.
 const WAITED_MAX: usize = 10_000;
 
@@ -60,11 +56,8 @@ struct Shut {
     unblock: String,
     since: OffsetDateTime,
     tries: u32,
-    pause: Duration,
-    next: Boottime,
+    pause: Pause,
     trying: bool,
-    /// Turned away since the last try.
-    away: u32,
 }
 
 /// The right to go in now. Tells the doors nothing when it is dropped; a try that it was is then free for others.
@@ -103,15 +96,14 @@ impl Doors {
             let Some(shut) = doors.get_mut(&place).and_then(|door| door.shut.as_mut()) else {
                 continue;
             };
-            if shut.trying || !shut.next.left_by(clock::pauses_now()).is_zero() {
-                let left = shut.left();
+            if shut.trying || !shut.pause.is_over() {
+                let left = shut.pause.stay_away();
                 drop(doors);
                 // A try of another door that was found just before is free again.
                 drop(Pass(Some((self.clone(), tries))));
                 return Err(left);
             }
             shut.trying = true;
-            shut.away = 0;
             tries.push(place);
         }
         drop(doors);
@@ -174,14 +166,13 @@ impl Doors {
         let met = match &mut door.shut {
             Some(shut) => {
                 // Those who were on their way in when it was shut say nothing new; a try does.
-                if shut.next.left_by(clock::pauses_now()).is_zero() {
+                if shut.pause.is_over() {
                     shut.tries += 1;
-                    shut.pause = (shut.pause * 2).min(PAUSE_MAX.max(self.pause));
-                    shut.next = clock::pauses_now().plus(shut.pause);
+                    shut.pause.again();
                     shut.trying = false;
                     self.changed.store(true, Ordering::Relaxed);
                 }
-                Met::Wait(shut.left())
+                Met::Wait(shut.pause.stay_away())
             }
             None if whom == Denied::All || door.in_a_row >= DENIED_IN_A_ROW => {
                 tracing::warn!(
@@ -196,10 +187,8 @@ impl Doors {
                     unblock: unblock.to_owned(),
                     since: clock::now(),
                     tries: 0,
-                    pause: self.pause,
-                    next: clock::pauses_now().plus(self.pause),
+                    pause: Pause::begin(self.pause),
                     trying: false,
-                    away: 0,
                 });
                 self.changed.store(true, Ordering::Relaxed);
                 Met::Wait(self.pause)
@@ -213,9 +202,7 @@ impl Doors {
     /// Somebody says that it is repaired: the next one tries at once.
     pub(super) fn try_now(&self) {
         for shut in self.doors().values_mut().filter_map(|door| door.shut.as_mut()) {
-            shut.next = clock::pauses_now();
-            shut.pause = self.pause;
-            shut.away = 0;
+            shut.pause.cut_short();
         }
         self.changed.store(true, Ordering::Relaxed);
     }
@@ -240,7 +227,7 @@ impl Doors {
             unblock: shut.unblock.clone(),
             since: shut.since,
             tries: shut.tries,
-            next_in: shut.next.left_by(clock::pauses_now()),
+            next_in: shut.pause.left(),
         })
         .collect()
     }
@@ -253,19 +240,6 @@ impl Doors {
 
     fn doors(&self) -> MutexGuard<'_, HashMap<Where, Door>> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shut {
-    /// How long one more has to stay away: until the next try, and then in turn.
-    fn left(&mut self) -> Duration {
-        let until = match self.next.left_by(clock::pauses_now()) {
-            Duration::ZERO => self.pause,
-            left => left,
-        };
-        let spread = SPREAD_EACH.saturating_mul(self.away).min(SPREAD_MAX);
-        self.away = self.away.saturating_add(1);
-        until + spread.mul_f64(rand::random())
     }
 }
 

@@ -81,27 +81,16 @@ fn whoever_is_turned_away_again_while_others_are_let_in_has_a_trouble_of_its_own
 }
 
 #[test]
-fn invariant_11_tries_get_rarer_and_a_try_that_says_nothing_is_free_for_others() {
-    let doors = doors(Duration::from_secs(10));
-    denied(&doors, who(), Denied::All);
-    for wanted in [20, 40, 60, 60] {
-        doors.doors().values_mut().for_each(|door| {
-            door.shut.as_mut().expect("shut").next = clock::pauses_now();
-        });
-        drop(doors.enter(at).expect("a try that comes to nothing"));
-        let _try = doors.enter(at).expect("another");
-        let Met::Wait(left) = denied(&doors, who(), Denied::All) else {
-            panic!("it is everybody's")
-        };
-        assert_eq!(left.as_secs_f64().round() as u64, wanted);
-    }
-}
-
-#[test]
-fn those_who_are_turned_away_come_back_one_after_the_other() {
+fn a_try_that_says_nothing_is_free_for_others_and_one_in_vain_makes_the_pause_longer() {
     let doors = doors(LONG);
     denied(&doors, who(), Denied::All);
-    let longest = (0..10_000).filter_map(|_| doors.enter(at).err()).max();
-    let longest = longest.expect("all stay away");
-    assert!(longest > LONG + Duration::from_secs(5) && longest <= LONG + SPREAD_MAX);
+    doors.try_now();
+    drop(doors.enter(at).expect("a try that comes to nothing"));
+    let _try = doors.enter(at).expect("another");
+    let shut = || doors.shut_now().pop().expect("it is shut");
+    assert_eq!(shut().tries, 0);
+    denied(&doors, who(), Denied::All);
+    assert!(shut().tries == 1 && shut().next_in > LONG);
+    denied(&doors, who(), Denied::All);
+    assert_eq!(shut().tries, 1, "one that was on its way before says nothing new");
 }

@@ -18,6 +18,7 @@ mod lane_batch;
 mod lane_writer;
 mod limits;
 mod passage;
+mod pause;
 mod record;
 mod room;
 mod settings;

@@ -21,6 +21,7 @@ mod admission;
 mod agno;
 mod agno_shapes;
 mod asyncapi;
+mod away;
 mod batches;
 mod breakers;
 mod broker;

@@ -16,7 +16,7 @@ const MANY: usize = 10_000;
 const CALLS_MAX: usize = 8 + 12;
 
 /// A machine at a vendor, and the row that stands for it.
-const MACHINE: &str = r#"
+pub(crate) const MACHINE: &str = r#"
 target  = "shop.machine"
 on      = "shop"
 timeout = "2s"
