@@ -12,9 +12,6 @@ use super::lair::Lair;
 use super::server::{Ending, Program, Server};
 use super::{ServicesError, binaries, ports};
 
-/// Each test has pools of its own; Postgres's default of 100 is gone at eight tests in parallel.
-const CONNECTIONS_MAX: u32 = 500;
-
 /// `initdb` and the start take about a second; a machine that compiles at the same time may take thirty.
 const READY_MAX_S: u64 = 60;
 
@@ -25,12 +22,13 @@ pub(super) struct Postgres {
     port: u16,
     password: String,
     durable: bool,
+    connections: u32,
     /// Postgres refuses to run as root.
     switch_user: Vec<OsString>,
 }
 
 impl Postgres {
-    pub(super) async fn create(lair: &Lair, durable: bool) -> Result<Self, ServicesError> {
+    pub(super) async fn create(lair: &Lair, durable: bool, connections: u32) -> Result<Self, ServicesError> {
         let bin = binaries::postgres()?;
         let [port] = ports::free()?;
         let home = lair.subfolder(&format!("postgres-{port}"))?;
@@ -59,6 +57,7 @@ impl Postgres {
             port,
             password,
             durable,
+            connections,
             switch_user,
         };
         let mut initdb = this.command("initdb");
@@ -104,7 +103,7 @@ impl Postgres {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
             "unix_socket_directories=".to_owned(),
-            format!("max_connections={CONNECTIONS_MAX}"),
+            format!("max_connections={}", self.connections),
             format!("fsync={fsync}"),
         ] {
             command.extend(["-c".into(), setting.into()]);

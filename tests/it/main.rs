@@ -50,6 +50,7 @@ mod malformed_kinds;
 mod matrix;
 mod model;
 mod outages;
+mod outages_of_postgres;
 mod pave;
 mod plan_errors;
 mod plan_rules;
