@@ -56,6 +56,7 @@ mod plan_errors;
 mod plan_rules;
 mod plans;
 mod powerdrill;
+mod recoveries;
 mod rejections;
 mod scraped;
 mod secrets;
