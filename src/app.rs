@@ -156,6 +156,11 @@ pub async fn run(
             Err("no lane is open".into())
         }
     });
+    let outage = store.outage().clone();
+    readiness.add("postgres", move || match outage.lasts() {
+        false => Ok(()),
+        true => Err("in trouble".into()),
+    });
     let admissions = engine.admissions();
 
     let endpoint = endpoint(&settings, &instruments, &readiness, &stopper).await?;

@@ -42,7 +42,12 @@ impl Boottime {
 
     /// What is left until this point; zero once it has passed.
     pub fn left(self) -> Duration {
-        self.0.saturating_sub(Boottime::now().0)
+        self.left_by(Boottime::now())
+    }
+
+    /// The same, as seen from another point.
+    pub fn left_by(self, now: Boottime) -> Duration {
+        self.0.saturating_sub(now.0)
     }
 
     pub fn as_millis(self) -> u64 {
@@ -52,6 +57,29 @@ impl Boottime {
     pub fn from_millis(millis: u64) -> Self {
         Boottime(Duration::from_millis(millis))
     }
+}
+
+/// The clock of pauses: how long a system in trouble is left alone. It goes with [`Boottime`], and a test may set it
+/// forward by hand: leases and timeouts do not go by it, so an hour of waiting is over without anything timing out.
+#[cfg(debug_assertions)]
+pub fn pauses_now() -> Boottime {
+    let skipped = SKIPPED_MS.load(std::sync::atomic::Ordering::Relaxed);
+    Boottime::now().plus(Duration::from_millis(skipped))
+}
+
+#[cfg(not(debug_assertions))]
+pub fn pauses_now() -> Boottime {
+    Boottime::now()
+}
+
+#[cfg(debug_assertions)]
+static SKIPPED_MS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Sets the clock of pauses forward, for this process. Not there in a release build.
+#[cfg(debug_assertions)]
+pub fn skip_pauses(by: Duration) {
+    let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    SKIPPED_MS.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod rejected;
 mod request;
 mod run;
 mod say;
+mod systems;
 mod targets;
 mod wait;
 
@@ -76,6 +77,9 @@ enum Command {
     /// Look at requests that were turned away, and send them again
     #[command(subcommand, after_help = CODES)]
     Rejected(rejected::Rejected),
+    /// Look at systems that do not let Sexton in, and say that one is repaired
+    #[command(subcommand, after_help = CODES)]
+    Systems(systems::SystemsCommand),
     /// Make, list and revoke keys for HTTP
     #[command(subcommand, after_help = CODES)]
     Keys(keys::Keys),
@@ -147,6 +151,7 @@ impl CliError {
             CliError::Settings(_) | CliError::Telemetry(_) | CliError::Usage(_) => EXIT_CODE,
             CliError::App(error) => error.exit_code(),
             CliError::Operator(OperatorError::Unknown { .. } | OperatorError::NoKey { .. })
+            | CliError::Operator(OperatorError::NotShut { .. })
             | CliError::Operator(OperatorError::Ended { .. } | OperatorError::Queued { .. })
             | CliError::Data(_) => EXIT_DATA,
             CliError::Operator(_)
@@ -196,6 +201,7 @@ async fn carry_out(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Request(args) => request::request(&settings, args).await,
         Command::Deletions(what) => deletions::carry_out(&settings, what).await,
         Command::Rejected(what) => rejected::carry_out(&settings, what).await,
+        Command::Systems(what) => systems::carry_out(&settings, what).await,
         Command::Keys(what) => keys::carry_out(&settings, what).await,
         Command::Plan(what) => plan::carry_out(&settings, what).await,
         Command::Dev { .. } => Ok(ExitCode::SUCCESS),

@@ -14,7 +14,7 @@ use time::macros::format_description;
 
 use super::{Attempt, Connector, HttpSettings, WrongSystem, misplaced};
 use crate::clock::{self, Boottime};
-use crate::deletion::Verdict;
+use crate::deletion::{Denied, Verdict};
 use crate::plan::{Call, SystemName, Values};
 
 mod answers;
@@ -202,7 +202,8 @@ impl HttpConnector {
             Some(meaning @ (Meaning::Retry | Meaning::Throttled)) => {
                 Err(settle(evidence, &answer, Some(meaning)))
             }
-            _ => Err(Verdict::blocked(
+            _ => Err(Verdict::denied(
+                whom(answer.status),
                 format!(
                     "the service says that it is not there, but these credentials could not have seen it: {} answered \
                      {} without what the profile wants",
@@ -313,7 +314,7 @@ fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Ver
             },
         },
         Some(Meaning::Refused) => Verdict::refused(said),
-        Some(Meaning::Blocked) => Verdict::blocked(said, CORRECT_CREDENTIALS),
+        Some(Meaning::Blocked) => Verdict::denied(whom(answer.status), said, CORRECT_CREDENTIALS),
         Some(Meaning::Failed) => Verdict::failed(said),
         Some(
             other @ (Meaning::Gone
@@ -326,6 +327,14 @@ fn settle(exchange: &Exchange, answer: &Answer, meaning: Option<Meaning>) -> Ver
             other.word()
         )),
         None => Verdict::failed(format!("{said}, which the profile does not name")),
+    }
+}
+
+/// 401 is said of credentials alone, 403 also of what they are used for; a profile's own words may mean either.
+fn whom(status: u16) -> Denied {
+    match status {
+        401 => Denied::All,
+        _ => Denied::Perhaps,
     }
 }
 

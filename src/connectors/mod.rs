@@ -79,7 +79,7 @@ impl Attempt {
 
 /// The system whose trouble a verdict tells of, if it is another than the step's own: circuit breakers count by system.
 #[derive(Clone, Debug, Default)]
-pub struct Blame(Arc<OnceLock<SystemName>>);
+pub struct Blame(Arc<OnceLock<SystemName>>, Arc<OnceLock<Verdict>>);
 
 impl Blame {
     /// The first trouble counts: what follows from it is no trouble of its own.
@@ -89,6 +89,16 @@ impl Blame {
 
     pub fn on(&self) -> Option<&SystemName> {
         self.0.get()
+    }
+
+    /// As [`Blame::lay_on`], where the attempt's own verdict does not say what that trouble was.
+    pub fn lay_on_for(&self, system: &SystemName, trouble: Verdict) {
+        self.lay_on(system);
+        let _ = self.1.set(trouble);
+    }
+
+    pub fn trouble(&self) -> Option<&Verdict> {
+        self.1.get()
     }
 }
 

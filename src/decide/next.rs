@@ -298,7 +298,12 @@ fn given_up(step: StepNumber, aim: Aim, track: &Track, retry: Option<&Retry>) ->
             aim,
             why: why.clone(),
         }),
-        Verdict::Blocked { why, unblock } => Some(ParkReason::Blocked {
+        // Who is not let in waits for the system: nobody need look at each of them.
+        Verdict::Blocked {
+            why,
+            unblock,
+            denied: None,
+        } => Some(ParkReason::Blocked {
             step,
             aim,
             why: why.clone(),

@@ -89,7 +89,12 @@ fn tell_verdict(verdict: &Verdict) -> String {
         Verdict::Pending { .. } => "is under way at the other side".into(),
         Verdict::Unknown { why } => format!("has an unknown outcome: {why}"),
         Verdict::Failed { why } => format!("failed for good: {why}"),
-        Verdict::Blocked { why, unblock } => format!("cannot go on: {why}; wanted: {unblock}"),
+        Verdict::Blocked {
+            why,
+            unblock,
+            denied: Some(_),
+        } => format!("was not let in: {why}; wanted: {unblock}"),
+        Verdict::Blocked { why, unblock, .. } => format!("cannot go on: {why}; wanted: {unblock}"),
         Verdict::Refused { why } => format!("says no: {why}"),
         Verdict::Stopped => "was stopped before it began".into(),
     }

@@ -158,8 +158,16 @@ fn chosen(plan: &Plan, state: &State, row: &Row) -> Why {
     }
     if row.due_at > row.now {
         let (word, because, next) = waiting(plan, state, row, current, &place);
+        let last = current
+            .and_then(|(step, aim)| state.track(step, aim))
+            .and_then(|track| track.last.as_ref());
+        let unblock = match last {
+            Some(Verdict::Blocked { unblock, .. }) => Some(unblock.clone()),
+            _ => None,
+        };
         return Why {
             next_at: (!row.at_rest).then_some(row.due_at),
+            unblock,
             ..answer(word, because, next)
         };
     }
@@ -216,6 +224,11 @@ fn waiting(
             let because = format!("{place} did not succeed yet ({spent}{of} attempts spent): {why}");
             ("retrying", because, "another attempt".into())
         }
+        Some((_, Verdict::Blocked { why, .. })) => (
+            "held_back",
+            format!("{place} was not let in by its system: {why}"),
+            "another try, once the system lets somebody in, or to see whether it does; `sexton systems list` tells".into(),
+        ),
         Some((_, Verdict::Throttled { .. })) => (
             "throttled",
             format!("the other side asked for patience in {place}"),
@@ -227,8 +240,8 @@ fn waiting(
         }
         _ => {
             let because = format!(
-                "{place} is held back: its system is at its limit or its circuit breaker is open, in a worker's memory; \
-                 the metric sexton_breaker_open of the workers tells"
+                "{place} is held back: its system is at its limit, its circuit breaker is open or it is shut, in a \
+                 worker's memory; `sexton systems list` and the metric sexton_breaker_open of the workers tell"
             );
             ("held_back", because, "another try".into())
         }

@@ -32,7 +32,7 @@ mod cloud_event;
 mod strict_json;
 
 mod verdict;
-pub use verdict::{Verdict, WHY_MAX_CHARS};
+pub use verdict::{Denied, Verdict, WHY_MAX_CHARS};
 
 mod journal;
 pub use journal::{

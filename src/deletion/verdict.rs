@@ -52,11 +52,27 @@ pub enum Verdict {
     /// No attempt will ever do it.
     Failed { why: String },
     /// Cannot go on until somebody does `unblock`.
-    Blocked { why: String, unblock: String },
+    Blocked {
+        why: String,
+        unblock: String,
+        /// The system did not let us in. Such a one waits for the system, and nobody has to look at it by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied: Option<Denied>,
+    },
     /// A guard of the plan says no.
     Refused { why: String },
     /// Asked to stop before the effect began: nothing happened, nothing is spent.
     Stopped,
+}
+
+/// Whom it concerns that a system did not let us in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denied {
+    /// Whoever comes with these credentials: a password that is wrong, a key that is revoked.
+    All,
+    /// All, or this target alone: what the credentials may not do. Only others can tell.
+    Perhaps,
 }
 
 impl Verdict {
@@ -115,6 +131,16 @@ impl Verdict {
         Verdict::Blocked {
             why: cut(why.into()),
             unblock: cut(unblock.into()),
+            denied: None,
+        }
+    }
+
+    /// As [`Verdict::blocked`], where the credentials of the system are what stands in the way.
+    pub fn denied(whom: Denied, why: impl Into<String>, unblock: impl Into<String>) -> Self {
+        Verdict::Blocked {
+            why: cut(why.into()),
+            unblock: cut(unblock.into()),
+            denied: Some(whom),
         }
     }
 
@@ -173,7 +199,7 @@ impl Verdict {
             Verdict::Again { .. }
                 | Verdict::Unknown { .. }
                 | Verdict::Failed { .. }
-                | Verdict::Blocked { .. }
+                | Verdict::Blocked { denied: None, .. }
         )
     }
 
@@ -188,6 +214,7 @@ impl Verdict {
                 | Verdict::Refused { .. }
                 | Verdict::Stopped
                 | Verdict::Again { undone: true, .. }
+                | Verdict::Blocked { denied: Some(_), .. }
         )
     }
 
@@ -288,5 +315,7 @@ mod tests {
             );
         }
         assert_eq!(all.iter().filter(|v| v.is_final()).count(), 5);
+        let denied = Verdict::denied(Denied::All, "x", "y");
+        assert!(!denied.spends_attempt() && denied.proves_no_effect());
     }
 }

@@ -10,14 +10,16 @@ use tracing::Instrument;
 
 use super::drive::{Drive, Over};
 use super::effect::Effect;
-use super::lane::Told;
+use super::lane::Told as Wrote;
 use super::limits::{Now, Permit, SystemLimit};
+use super::passage::{Told, systems_of};
 use super::record::{self, Keep};
 use crate::clock;
 use crate::connectors::{Blame, Looked};
 use crate::crash::{self, CrashPoint};
 use crate::decide;
 use crate::deletion::{Aim, Entry, StepNumber, Verdict};
+use crate::plan::Lookup;
 use crate::store::StoredPlan;
 use crate::telemetry;
 
@@ -37,18 +39,22 @@ impl Drive {
         let Some(permit) = self.permit_for(0, limit).await? else {
             return Ok(());
         };
+        let passes = match self.enter(std::iter::once(&lookup.on), &|| self.place("lookup", Aim::Do)) {
+            Ok(passes) => passes,
+            Err(left) => return self.hand_back(clock::now() + left).await,
+        };
         let values = Effect::values(&self.opened, stored, &self.state, Aim::Do);
         let looked = self.shared.parts.systems.look(lookup, &values).await;
         match looked {
             Looked::Found(facts) => {
-                answered(permit.as_ref());
+                self.looked(lookup, permit.as_ref());
                 self.note(Entry::Looked {
                     facts: Some(facts),
                     known: false,
                 });
             }
             Looked::NotFound => {
-                answered(permit.as_ref());
+                self.looked(lookup, permit.as_ref());
                 let age = stored.plan.tombstone;
                 let meant_by = self.shared.parts.book.meant_by(&self.opened);
                 match self
@@ -68,10 +74,29 @@ impl Drive {
                 if let Some(permit) = &permit {
                     permit.said(&verdict);
                 }
-                self.lookup_trouble(verdict);
+                let at = || self.place("lookup", Aim::Do);
+                let on = std::iter::once(&lookup.on);
+                let told = self.met(on, &at, &Blame::default(), &lookup.on, verdict);
+                drop(passes);
+                match told.away {
+                    // It only read: there is nothing to record.
+                    Some(away) => return self.hand_back(clock::now() + away).await,
+                    None => self.lookup_trouble(told.verdict),
+                }
             }
         }
         Ok(())
+    }
+
+    /// A lookup that was answered, whatever the answer: the system is well.
+    fn looked(&self, lookup: &Lookup, permit: Option<&Permit>) {
+        let done = Verdict::done();
+        if let Some(permit) = permit {
+            permit.said(&done);
+        }
+        let at = || self.place("lookup", Aim::Do);
+        let on = std::iter::once(&lookup.on);
+        let _ = self.met(on, &at, &Blame::default(), &lookup.on, done);
     }
 
     fn lookup_trouble(&mut self, verdict: Verdict) {
@@ -115,6 +140,10 @@ impl Drive {
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
         };
+        let passes = match self.enter(systems_of(planned, aim), &|| self.place(&planned.name, aim)) {
+            Ok(passes) => passes,
+            Err(left) => return self.hand_back(clock::now() + left).await,
+        };
         let before = self.state.clone();
         let combined = !self.unwritten.is_empty();
         self.note(Entry::Intent { step, aim, attempt });
@@ -124,7 +153,7 @@ impl Drive {
             })
             .await?
         {
-            Told::Signals(signals) => {
+            Wrote::Signals(signals) => {
                 // The intent was refused; the verdict that stood before it in the same record was not, and is kept.
                 self.unwritten
                     .retain(|entry| !matches!(entry, Entry::Intent { .. }));
@@ -132,11 +161,11 @@ impl Drive {
                 self.hear(signals);
                 return Ok(());
             }
-            Told::Unkeepable(why) => {
+            Wrote::Unkeepable(why) => {
                 self.unkeepable(why);
                 return Ok(());
             }
-            Told::Written | Told::LetGo => {}
+            Wrote::Written | Wrote::LetGo => {}
         }
         if combined {
             crash::at(CrashPoint::CombinedAfterCommit, || self.scene(&planned.name, aim)).await;
@@ -167,9 +196,12 @@ impl Drive {
         };
         crash::at(CrashPoint::EffectAfterBegin, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);
-        telemetry::spans::said(&span, &verdict);
-        self.shared.parts.instruments.step(&verdict, began.elapsed());
-        self.concluded(stored, step, aim, attempt, verdict, false);
+        let at = || self.place(&planned.name, aim);
+        let told = self.met(systems_of(planned, aim), &at, &blame, &planned.on, verdict);
+        drop(passes);
+        telemetry::spans::said(&span, &told.verdict);
+        self.shared.parts.instruments.step(&told.verdict, began.elapsed());
+        self.concluded(stored, step, aim, attempt, told, false);
         Ok(())
     }
 
@@ -186,6 +218,10 @@ impl Drive {
         let limit = self.shared.limits.of(&planned.on).cloned();
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
+        };
+        let passes = match self.enter(systems_of(planned, aim), &|| self.place(&planned.name, aim)) {
+            Ok(passes) => passes,
+            Err(left) => return self.hand_back(clock::now() + left).await,
         };
         let unknown = self
             .state
@@ -208,7 +244,14 @@ impl Drive {
         let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
         crash::at(CrashPoint::LookBeforeRecord, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);
-        self.concluded(stored, step, aim, attempt, verdict, found_out);
+        let at = || self.place(&planned.name, aim);
+        let told = self.met(systems_of(planned, aim), &at, &blame, &planned.on, verdict);
+        drop(passes);
+        if let Some(away) = told.away {
+            // Nothing was found out: what became of the attempt is as unknown as before.
+            return self.hand_back(clock::now() + away).await;
+        }
+        self.concluded(stored, step, aim, attempt, told, found_out);
         Ok(())
     }
 
@@ -234,7 +277,7 @@ impl Drive {
         step: StepNumber,
         aim: Aim,
         attempt: u32,
-        verdict: Verdict,
+        Told { verdict, away }: Told,
         found_out: bool,
     ) {
         let retry = stored
@@ -251,6 +294,7 @@ impl Drive {
         let idle = verdict == Verdict::Stopped && !self.shared.stopper.is_draining() && !self.gate.is_shut();
         let due = retry.and_then(|retry| decide::due(&verdict, retry, spent, clock::now(), rand::random()));
         let due = due.or_else(|| idle.then(|| clock::now() + LEASE_PAUSE));
+        let due = away.map_or(due, |away| Some(clock::now() + away));
         self.note(Entry::Verdict {
             step,
             aim,
@@ -321,16 +365,9 @@ impl Drive {
             effect: Some(timeout),
         };
         // It grants nothing, so signals that came in between are heard, and left to whoever goes on.
-        while let Told::Signals(signals) = self.write(keep).await? {
+        while let Wrote::Signals(signals) = self.write(keep).await? {
             self.hear(signals);
         }
         Err(Over)
-    }
-}
-
-/// A lookup that was answered, whatever the answer: the system is well.
-fn answered(permit: Option<&Permit>) {
-    if let Some(permit) = permit {
-        permit.said(&Verdict::done());
     }
 }

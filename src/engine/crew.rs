@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::lane::{Ask, Gone, Lane};
-use super::{NotAdmitted, Shared, watch};
+use super::{NotAdmitted, Shared, shut, watch};
 use crate::crash::{self, CrashPoint};
 use crate::store::{Admission, Candidate, StoreError, Worker};
 use crate::telemetry;
@@ -141,6 +141,7 @@ impl Crew {
             watch::listen(shared, &self.worker),
             watch::look_after_the_silent(shared, self.span),
             watch::upkeep(shared, self.span),
+            shut::tell(shared, &self.worker),
             halt_after_drain(shared),
         );
     }

@@ -321,8 +321,8 @@ impl<'a> Effect<'a> {
             }
             Verified::DoesNotHold => Verdict::again("it said done, but the step's verify does not hold"),
             // It may well be done; the next look tells.
-            Verified::Trouble(_) => {
-                self.attempt.blame.lay_on(&verify.on);
+            Verified::Trouble(trouble) => {
+                self.attempt.blame.lay_on_for(&verify.on, trouble);
                 Verdict::unknown("it said done, but the step's verify could not be asked")
             }
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::clock::Boottime;
+use super::doors::Doors;
+use super::pause::Pause;
 use crate::connectors::Systems;
 use crate::deletion::Verdict;
 use crate::plan::SystemName;
@@ -23,13 +24,14 @@ pub(super) struct SystemLimit {
     failures: u32,
     pause: Duration,
     instruments: Instruments,
+    doors: Arc<Doors>,
 }
 
 /// Closed, open until a moment, or half open: one attempt is let through to try.
 #[derive(Debug, Default)]
 struct Breaker {
     in_a_row: u32,
-    open_until: Option<Boottime>,
+    open: Option<Pause>,
     trying: bool,
 }
 
@@ -57,6 +59,11 @@ impl Limits {
                 breaker: Mutex::default(),
                 failures: bounds.breaker_failures,
                 pause: bounds.breaker_pause,
+                doors: Arc::new(Doors::new(
+                    bounds.name.0.clone(),
+                    bounds.breaker_pause,
+                    instruments.clone(),
+                )),
                 instruments: instruments.clone(),
             };
             (bounds.name, Arc::new(limit))
@@ -69,9 +76,18 @@ impl Limits {
     pub(super) fn of(&self, system: &SystemName) -> Option<&Arc<SystemLimit>> {
         self.systems.get(system)
     }
+
+    /// Of every system.
+    pub(super) fn doors(&self) -> impl Iterator<Item = (&SystemName, &Arc<Doors>)> {
+        self.systems.iter().map(|(name, limit)| (name, &limit.doors))
+    }
 }
 
 impl SystemLimit {
+    pub(super) fn doors(&self) -> &Arc<Doors> {
+        &self.doors
+    }
+
     pub(super) fn try_now(self: &Arc<Self>) -> Now {
         match self.permits.clone().try_acquire_owned() {
             Ok(held) => self.admit(held),
@@ -90,21 +106,18 @@ impl SystemLimit {
 
     /// For how long nothing may start here, for whoever takes a permit only later: `None` if it may be tried now.
     pub(super) fn shut_for(&self) -> Option<Duration> {
-        let breaker = self.breaker();
-        let left = breaker.open_until?.left();
-        if left.is_zero() {
-            breaker.trying.then_some(self.pause)
-        } else {
-            Some(left)
-        }
+        let mut breaker = self.breaker();
+        let trying = breaker.trying;
+        let open = breaker.open.as_mut()?;
+        (trying || !open.is_over()).then(|| open.stay_away())
     }
 
     fn admit(self: &Arc<Self>, held: OwnedSemaphorePermit) -> Now {
         let mut breaker = self.breaker();
-        let trial = match breaker.open_until {
+        let trying = breaker.trying;
+        let trial = match &mut breaker.open {
             None => false,
-            Some(until) if !until.left().is_zero() => return Now::Later(until.left()),
-            Some(_) if breaker.trying => return Now::Later(self.pause),
+            Some(open) if trying || !open.is_over() => return Now::Later(open.stay_away()),
             Some(_) => {
                 breaker.trying = true;
                 true
@@ -127,22 +140,23 @@ impl SystemLimit {
             Some(true) => {
                 breaker.in_a_row += 1;
                 // Trouble after the pause opens it anew, also where it was met without a permit, and so without a trial.
-                let may_open = breaker.open_until.is_none_or(|until| until.left().is_zero());
-                if trial || (breaker.in_a_row >= self.failures && may_open) {
-                    let until = Boottime::now().plus(self.pause);
-                    let opens = breaker.open_until.replace(until).is_none();
-                    self.instruments.breaker(&self.name, true);
-                    if opens {
+                let enough = breaker.in_a_row >= self.failures;
+                match &mut breaker.open {
+                    Some(open) if trial || (enough && open.is_over()) => open.again(),
+                    None if enough => {
+                        breaker.open = Some(Pause::begin(self.pause));
+                        self.instruments.breaker(&self.name, true);
                         tracing::warn!(
                             system = self.name,
                             "breaker opened: this system fails again and again"
                         );
                     }
+                    _ => {}
                 }
             }
             Some(false) => {
                 breaker.in_a_row = 0;
-                if breaker.open_until.take().is_some() {
+                if breaker.open.take().is_some() {
                     self.instruments.breaker(&self.name, false);
                     tracing::info!(system = self.name, "breaker closed: this system answers again");
                 }
@@ -189,6 +203,7 @@ mod tests {
             failures,
             pause,
             instruments: Instruments::default(),
+            doors: Arc::new(Doors::new("cloud".into(), pause, Instruments::default())),
         })
     }
 
@@ -254,7 +269,7 @@ mod tests {
         limit.met(&Verdict::again("x"));
         limit.met(&Verdict::unknown("x"));
         assert!(is_shut());
-        limit.breaker().open_until = Some(Boottime::now());
+        limit.breaker().open.as_mut().expect("open").cut_short();
         assert_eq!(limit.shut_for(), None, "the pause is over");
         limit.met(&Verdict::again("x"));
         assert!(is_shut(), "one more trouble is enough");

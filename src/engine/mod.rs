@@ -1,7 +1,8 @@
 //! The engine: carries open deletions to their ends.
 //!
 //! Reading order: [`crew`] is one worker with its lanes, [`lane`] writes in groups, [`drive`] moves one deletion,
-//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now, [`watch`] keeps
+//! [`effect`] lets a connector act ([`together`] for many at once), [`limits`] says whether it may now and [`doors`] whether the
+//! system lets us in ([`shut`] tells where not), [`watch`] keeps
 //! the lease and looks after those whose worker fell silent.
 
 mod act;
@@ -9,15 +10,19 @@ mod begun;
 mod book;
 mod claims;
 mod crew;
+mod doors;
 mod drive;
 mod effect;
 mod lane;
 mod lane_batch;
 mod lane_writer;
 mod limits;
+mod passage;
+mod pause;
 mod record;
 mod room;
 mod settings;
+mod shut;
 mod together;
 mod watch;
 

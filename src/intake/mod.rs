@@ -155,7 +155,7 @@ impl Intake {
                 () = self.stopper.draining() => return,
                 () = tokio::time::sleep(wait) => {}
             }
-            if self.reception.store.ping().await.is_ok() {
+            if self.reception.store.takes_writes().await.is_ok() {
                 return;
             }
         }

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::broker::BrokerError;
 use crate::deletion::{DeletionId, SignalKind, Tenant};
 use crate::store::{
-    Filter, Listed, ListedKey, NewKey, RejectedRequest, Said, Store, StoreError, StoredPlan, Wanted,
+    Filter, Listed, ListedKey, ListedShut, NewKey, RejectedRequest, Said, Store, StoreError, StoredPlan,
+    Wanted,
 };
 
 /// Somebody with the right to ask.
@@ -40,6 +41,8 @@ pub enum OperatorError {
     Queued { id: DeletionId, behind: DeletionId },
     #[error("no key that stands has the id {id}")]
     NoKey { id: Uuid },
+    #[error("no worker that is there finds the system {system:?} shut")]
+    NotShut { system: String },
     #[error("this worker was taken for lost in the middle of the work; nothing is half done, begin again")]
     Lost,
 }
@@ -130,6 +133,21 @@ impl Operator {
 
     pub async fn keys(&self, tenant: Option<&Tenant>) -> Result<Vec<ListedKey>, OperatorError> {
         Ok(self.store.keys(tenant).await?)
+    }
+
+    /// Systems that do not let Sexton in, for each worker that is there.
+    pub async fn shut_systems(&self) -> Result<Vec<ListedShut>, OperatorError> {
+        Ok(self.store.list_shut().await?)
+    }
+
+    /// It is repaired: its workers try it at once.
+    pub async fn retry_system(&self, system: &str) -> Result<(), OperatorError> {
+        match self.store.retry_system(system, &self.by).await? {
+            0 => Err(OperatorError::NotShut {
+                system: system.to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Keeps a plan, so that deletions can follow it.

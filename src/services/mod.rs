@@ -29,12 +29,17 @@ use lair::Lair;
 use postgres::Postgres;
 use rabbitmq::RabbitMq;
 
+/// Each test has pools of its own; Postgres's default of 100 is gone at eight tests in parallel.
+const CONNECTIONS_MAX: u32 = 500;
+
 /// What to start, and what is given instead.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Whether Postgres writes through to the disk before it answers. Off, tests run faster and a crash of the
     /// *machine* may lose rows; a crash of Postgres alone loses none.
     pub durable: bool,
+    /// How many clients a Postgres started here takes at once.
+    pub connections: u32,
     pub database_url: Option<String>,
     pub amqp_url: Option<String>,
     /// Where it is not given, it is looked for at its usual port beside `amqp_url`.
@@ -55,6 +60,7 @@ impl Options {
     pub fn private() -> Self {
         Self {
             durable: true,
+            connections: CONNECTIONS_MAX,
             database_url: None,
             amqp_url: None,
             management_url: None,
@@ -68,6 +74,7 @@ impl Options {
         let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             durable: true,
+            connections: CONNECTIONS_MAX,
             database_url: given("DATABASE_URL"),
             amqp_url: given("AMQP_URL"),
             management_url: given("SEXTON_MANAGEMENT_URL"),
@@ -88,6 +95,7 @@ impl Services {
     pub async fn start(options: Options) -> Result<Self, ServicesError> {
         let Options {
             durable,
+            connections,
             database_url,
             amqp_url,
             management_url,
@@ -100,7 +108,9 @@ impl Services {
         };
         let postgres = async {
             match (&lair, &database_url) {
-                (Some(lair), None) => Postgres::create(lair, durable, tls.as_ref()).await.map(Some),
+                (Some(lair), None) => Postgres::create(lair, durable, connections, tls.as_ref())
+                    .await
+                    .map(Some),
                 _ => Ok(None),
             }
         };

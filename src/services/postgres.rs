@@ -12,9 +12,6 @@ use super::lair::Lair;
 use super::server::{Ending, Program, Server};
 use super::{ServicesError, TlsFiles, binaries, ports};
 
-/// Each test has pools of its own; Postgres's default of 100 is gone at eight tests in parallel.
-const CONNECTIONS_MAX: u32 = 500;
-
 /// `initdb` and the start take about a second; a machine that compiles at the same time may take thirty.
 const READY_MAX_S: u64 = 60;
 
@@ -25,6 +22,7 @@ pub(super) struct Postgres {
     port: u16,
     password: String,
     durable: bool,
+    connections: u32,
     /// Copies of its own, in which it believes only if nobody else reads the key.
     tls: Option<TlsFiles>,
     /// Postgres refuses to run as root.
@@ -35,6 +33,7 @@ impl Postgres {
     pub(super) async fn create(
         lair: &Lair,
         durable: bool,
+        connections: u32,
         tls: Option<&TlsFiles>,
     ) -> Result<Self, ServicesError> {
         let bin = binaries::postgres()?;
@@ -71,6 +70,7 @@ impl Postgres {
             port,
             password,
             durable,
+            connections,
             tls,
             switch_user,
         };
@@ -117,7 +117,7 @@ impl Postgres {
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
             "unix_socket_directories=".to_owned(),
-            format!("max_connections={CONNECTIONS_MAX}"),
+            format!("max_connections={}", self.connections),
             format!("fsync={fsync}"),
         ];
         if let Some(own) = &self.tls {

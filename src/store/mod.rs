@@ -40,6 +40,9 @@ pub use api_keys::{ListedKey, NewKey, StandingKey};
 mod known;
 pub use known::{KnownAs, Pulse};
 
+mod shut_systems;
+pub use shut_systems::{ListedShut, ShutSystem};
+
 mod purges;
 mod terms;
 mod watches;
@@ -203,6 +206,21 @@ impl Store {
             .await
             .map_err(StoreError::doing("asking for a sign of life"))?;
         Ok(())
+    }
+
+    /// Whether the tables take what is written: a server that is read-only or whose disk is full answers all the same. The
+    /// row is wide, so that it needs new pages, and is taken back.
+    pub async fn takes_writes(&self) -> Result<(), StoreError> {
+        const DOING: &str = "asking whether the tables take what is written";
+        let mut work = self.pool.begin().await.map_err(StoreError::doing(DOING))?;
+        sqlx::query(
+            "/* takes_writes */ insert into sexton.audit (said_by, action, detail)
+             select 'sexton', 'try', to_jsonb(string_agg(md5(random()::text), '')) from generate_series(1, 1000)",
+        )
+        .execute(&mut *work)
+        .await
+        .map_err(StoreError::doing(DOING))?;
+        work.rollback().await.map_err(StoreError::doing(DOING))
     }
 
     /// What all who use these tables say of an outage, together.

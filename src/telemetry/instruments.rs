@@ -23,6 +23,7 @@
 //! | `sexton_outbox_unsent` | | rows that wait for their confirm |
 //! | `sexton_lanes_lost_total` | | lanes that another worker took over |
 //! | `sexton_breaker_open` | `system` | 1 while nothing is sent to a system in trouble |
+//! | `sexton_system_shut` | `system` | 1 while a system, or what one step wants of it, does not let Sexton in |
 //! | `sexton_spans_lost_total` | | spans that could not be exported |
 //!
 //! Beside these stand counters that other parts keep for themselves: `app/watched.rs` lists them.
@@ -51,6 +52,7 @@ impl Instruments {
     pub fn expect<'s>(&self, systems: impl IntoIterator<Item = &'s str>, transactions: &[&'static str]) {
         for system in systems {
             self.breaker(system, false);
+            self.system_shut(system, false);
         }
         for transaction in transactions {
             drop(
@@ -159,6 +161,13 @@ impl Instruments {
             system: system.to_owned(),
         };
         self.0.breaker_open.get_or_create(&labels).set(is_open.into());
+    }
+
+    pub fn system_shut(&self, system: &str, is_shut: bool) {
+        let labels = System {
+            system: system.to_owned(),
+        };
+        self.0.system_shut.get_or_create(&labels).set(is_shut.into());
     }
 
     pub fn spans_lost(&self, spans: usize) {

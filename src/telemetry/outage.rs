@@ -1,16 +1,23 @@
-//! One outage is one sentence, however many parts of the process meet it; and one more when the last is over it.
+//! One outage is one sentence, however many parts of the process meet it; and one more when the last is over it. What it
+//! turns out to be later (sessions that end, then no room for new ones) is said as well, once for each cause.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain;
+
+/// An outage of more faces than this has been described well enough.
+const CAUSES_MAX: usize = 5;
 
 /// Shared by all that use the same outside thing.
 #[derive(Clone, Debug)]
 pub struct Outage {
     of: &'static str,
     failing: Arc<AtomicUsize>,
+    /// Said already, of the outage that lasts.
+    causes: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// One part's view of it.
@@ -26,7 +33,27 @@ impl Outage {
         Outage {
             of,
             failing: Arc::default(),
+            causes: Arc::default(),
         }
+    }
+
+    /// Whether anybody is in trouble now.
+    pub fn lasts(&self) -> bool {
+        self.failing.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether it is the first time that the last cause of this error is met in this outage.
+    fn is_new(&self, error: &(dyn Error + 'static)) -> bool {
+        let mut last = error;
+        while let Some(cause) = last.source() {
+            last = cause;
+        }
+        let mut causes = self.causes();
+        causes.len() < CAUSES_MAX && causes.insert(last.to_string())
+    }
+
+    fn causes(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn voice(&self, doing: &'static str) -> Voice {
@@ -42,11 +69,12 @@ impl Voice {
     pub fn failed(&mut self, error: &(dyn Error + 'static)) {
         let said = std::mem::replace(&mut self.failing, true)
             || self.outage.failing.fetch_add(1, Ordering::SeqCst) > 0;
+        let new = self.outage.is_new(error);
         let (of, doing, error) = (self.outage.of, self.doing, chain(error));
-        if said {
-            tracing::debug!(doing, error, "{of} is still in trouble");
-        } else {
-            tracing::warn!(doing, error, "{of} is in trouble; going on trying");
+        match (said, new) {
+            (false, _) => tracing::warn!(doing, error, "{of} is in trouble; going on trying"),
+            (true, true) => tracing::warn!(doing, error, "{of} is still in trouble, and now by this"),
+            (true, false) => tracing::debug!(doing, error, "{of} is still in trouble"),
         }
     }
 
@@ -58,7 +86,12 @@ impl Voice {
 
     /// Whether this was the last part in trouble.
     fn end(&mut self) -> bool {
-        std::mem::take(&mut self.failing) && self.outage.failing.fetch_sub(1, Ordering::SeqCst) == 1
+        let last =
+            std::mem::take(&mut self.failing) && self.outage.failing.fetch_sub(1, Ordering::SeqCst) == 1;
+        if last {
+            self.outage.causes().clear();
+        }
+        last
     }
 }
 
@@ -82,9 +115,24 @@ mod tests {
             voice.failed(&error);
         }
         drop(gone);
+        assert!(outage.lasts());
         assert!(!one.end() && two.end());
-        assert!(!two.end(), "it is over");
+        assert!(!two.end() && !outage.lasts(), "it is over");
         one.failed(&error);
         assert!(one.end(), "another one");
+    }
+
+    #[test]
+    fn another_cause_is_said_once_and_so_many_at_most() {
+        let outage = Outage::new("Postgres");
+        let mut voice = outage.voice("a");
+        let error = |n: usize| std::io::Error::other(format!("cause {n}"));
+        voice.failed(&error(0));
+        assert!(!outage.is_new(&error(0)) && outage.is_new(&error(1)));
+        assert!(!outage.is_new(&error(1)));
+        let new = (2..20).filter(|n| outage.is_new(&error(*n))).count();
+        assert_eq!(new, CAUSES_MAX - 2);
+        voice.end();
+        assert!(outage.is_new(&error(0)), "another outage");
     }
 }

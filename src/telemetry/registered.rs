@@ -82,6 +82,7 @@ metrics! {
     outbox_unsent: Gauge = Gauge::default(), PLAIN, "Rows that wait for their confirm";
     lanes_lost: Counter = Counter::default(), PLAIN, "Lanes that another worker took over";
     breaker_open: Family<System, Gauge> = Family::default(), PLAIN, "1 while nothing is sent to a system in trouble";
+    system_shut: Family<System, Gauge> = Family::default(), PLAIN, "1 while a system, or a step there, lets nobody in";
     spans_lost: Counter = Counter::default(), PLAIN, "Spans that could not be exported";
 }
 

@@ -41,7 +41,7 @@ name  = "finish""#;
     house
         .until(
             "it is tried again and again after its pause",
-            "select count(*) >= 8 from sexton.journal, jsonb_array_elements(entries::jsonb) e
+            "select count(*) >= 5 from sexton.journal, jsonb_array_elements(entries::jsonb) e
              where e->>'e' = 'verdict' and e->'verdict'->>'is' = 'again'",
         )
         .await;

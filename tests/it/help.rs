@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "",
     "run",
     "migrate",
@@ -17,6 +17,9 @@ const COMMANDS: [&str; 20] = [
     "rejected",
     "rejected list",
     "rejected requeue",
+    "systems",
+    "systems list",
+    "systems retry",
     "keys",
     "keys make",
     "keys list",

@@ -35,6 +35,30 @@ impl Page {
         line?.parse().ok()
     }
 
+    /// What `/readyz` answers: whether it is ready, and what is not.
+    pub(crate) async fn ready(&self) -> Option<(bool, String)> {
+        let answer = reqwest::get(self.0.replace("/metrics", "/readyz")).await.ok()?;
+        Some((answer.status().is_success(), answer.text().await.ok()?))
+    }
+
+    /// Asks again until it is ready, or is not, and this word is said of it.
+    pub(crate) async fn is_ready(&self, wanted: bool, word: &str) {
+        let mut last = None;
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        let waited = tokio::time::timeout(patience(), async {
+            while last
+                .as_ref()
+                .is_none_or(|(ready, said): &(bool, String)| *ready != wanted || !said.contains(word))
+            {
+                every.tick().await;
+                last = self.ready().await;
+            }
+        });
+        if waited.await.is_err() {
+            panic!("readyz: wanted {wanted} with {word}, found {last:?}");
+        }
+    }
+
     /// Asks again until it shows this; a page sends no event.
     pub(crate) async fn shows(&self, name: &str, wanted: u64) {
         let mut last = None;

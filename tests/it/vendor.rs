@@ -72,6 +72,8 @@ pub(crate) struct Asked {
 struct Memory {
     /// By method and path; the last answer stays.
     answers: HashMap<String, VecDeque<Answer>>,
+    /// Whatever is asked.
+    to_all: Option<Answer>,
     asked: Vec<Asked>,
 }
 
@@ -118,6 +120,11 @@ impl Vendor {
             .insert(what.to_owned(), answers.iter().copied().collect());
     }
 
+    /// From now on it answers so, whatever it is asked.
+    pub(crate) fn answers_all(&self, answer: Answer) {
+        self.desk.memory.lock().expect("no panic").to_all = Some(answer);
+    }
+
     pub(crate) fn asked(&self, about: &str) -> Vec<Asked> {
         let memory = self.desk.memory.lock().expect("no panic");
         let all = memory.asked.iter().filter(|asked| asked.what.contains(about));
@@ -160,7 +167,9 @@ async fn answer(State(desk): State<Desk>, request: Request) -> Response<Body> {
             key,
             at: Instant::now(),
         });
+        let to_all = memory.to_all;
         match memory.answers.get_mut(&what) {
+            _ if to_all.is_some() => to_all,
             Some(answers) if answers.len() > 1 => answers.pop_front(),
             Some(answers) => answers.front().copied(),
             // Whoever asks who they are has the right account.

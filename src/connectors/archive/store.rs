@@ -20,7 +20,7 @@ use zstd::stream::write::Decoder;
 
 use super::spool::{Content, Tally, hex};
 use crate::connectors::{ArchiveSettings, S3Settings, WrongSystem};
-use crate::deletion::Verdict;
+use crate::deletion::{Denied, Verdict};
 use crate::plan::SystemName;
 
 /// One part of an upload, and what memory holds of an object. S3 takes none below this, and 10,000 of them are 50 GiB.
@@ -190,12 +190,16 @@ fn next_part(spooled: &mut File) -> Result<Vec<u8>, Verdict> {
 /// The store's own text may quote answers and addresses, so only its kind is told.
 fn verdict_of(error: &Error) -> Verdict {
     match error {
-        Error::PermissionDenied { .. } => {
-            Verdict::blocked("the archive refuses this access", CORRECT_CREDENTIALS)
-        }
-        Error::Unauthenticated { .. } => {
-            Verdict::blocked("the archive does not know these credentials", CORRECT_CREDENTIALS)
-        }
+        Error::PermissionDenied { .. } => Verdict::denied(
+            Denied::Perhaps,
+            "the archive refuses this access",
+            CORRECT_CREDENTIALS,
+        ),
+        Error::Unauthenticated { .. } => Verdict::denied(
+            Denied::All,
+            "the archive does not know these credentials",
+            CORRECT_CREDENTIALS,
+        ),
         Error::NotFound { .. } => Verdict::blocked(
             "the archive's bucket or folder is not there",
             "create it, then retry",

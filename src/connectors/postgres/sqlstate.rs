@@ -6,7 +6,7 @@
 
 use sqlx::postgres::PgDatabaseError;
 
-use crate::deletion::Verdict;
+use crate::deletion::{Denied, Verdict};
 use crate::tls;
 
 /// How far the transaction had come when the error arrived.
@@ -32,12 +32,14 @@ pub(in crate::connectors) fn verdict_of(error: &sqlx::Error, phase: Phase) -> Ve
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             Verdict::rolled_back("the connections to the database are closed")
         }
-        sqlx::Error::Configuration(_) => Verdict::blocked(
+        sqlx::Error::Configuration(_) => Verdict::denied(
+            Denied::All,
             "the database's address is not usable",
             "correct its url in the settings",
         ),
         // The driver's word for a server that says no when it is asked for TLS.
-        sqlx::Error::Tls(why) => Verdict::blocked(
+        sqlx::Error::Tls(why) => Verdict::denied(
+            Denied::All,
             format!("no TLS connection to the database: {why}"),
             "let the server speak TLS, or correct sslmode in the url of the settings",
         ),
@@ -93,11 +95,22 @@ fn of_code(said: &Said, phase: Phase) -> Verdict {
         // Said while COMMIT is under way (a shutdown during synchronous replication, for one), these leave open
         // whether it took place.
         (_, "57" | "08" | "58" | "XX") if phase == Phase::Commit => Verdict::unknown(text),
-        ("57P04", _) | (_, "3D") => {
-            Verdict::blocked(text, "create the database, or correct the url in the settings")
-        }
-        ("42501", _) => Verdict::blocked(text, "grant the role of this system what the statement needs"),
-        (_, "28") => Verdict::blocked(text, "correct the user or password in the system's url"),
+        ("57P04", _) | (_, "3D") => Verdict::denied(
+            Denied::All,
+            text,
+            "create the database, or correct the url in the settings",
+        ),
+        // Of one table, or of one row: what else the role may do shows in others.
+        ("42501", _) => Verdict::denied(
+            Denied::Perhaps,
+            text,
+            "grant the role of this system what the statement needs",
+        ),
+        (_, "28") => Verdict::denied(
+            Denied::All,
+            text,
+            "correct the user or password in the system's url",
+        ),
         ("23503", _) => {
             let by = said.constraint.as_deref().unwrap_or("a foreign key");
             let of = said.table.as_deref().unwrap_or("another table");
@@ -206,7 +219,12 @@ mod tests {
 
     #[test]
     fn a_foreign_key_says_what_unblocks_it() {
-        let Verdict::Blocked { why, unblock } = of_code(&said("23503"), Phase::BeforeCommit) else {
+        let Verdict::Blocked {
+            why,
+            unblock,
+            denied: None,
+        } = of_code(&said("23503"), Phase::BeforeCommit)
+        else {
             panic!("blocked");
         };
         assert!(why.contains("foreign key violation (23503)"), "{why}");

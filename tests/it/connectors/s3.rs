@@ -157,7 +157,7 @@ async fn what_a_person_must_repair_is_said_and_nothing_is_written() {
     for (settings, wanted, repair) in cases {
         let systems = systems(&place, &settings);
         let verdict = run(&systems, &attempt("c")).await;
-        let Verdict::Blocked { why, unblock } = &verdict else {
+        let Verdict::Blocked { why, unblock, .. } = &verdict else {
             panic!("{wanted}: {verdict:?}")
         };
         assert!(why == wanted && unblock.contains(repair), "{verdict:?}");
