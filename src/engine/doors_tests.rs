@@ -1,3 +1,5 @@
+//! Doors by themselves: what shuts one, what opens it, and who is let through meanwhile (invariant 8: nothing ends in silence).
+
 use super::*;
 
 const LONG: Duration = Duration::from_secs(50);

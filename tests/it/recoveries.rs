@@ -63,8 +63,9 @@ async fn a_takeover_and_a_sweep_that_meet_errors_say_so_and_try_again() {
             .any(|line| line.contains("sweeping the outbox") && line.contains("timeout"))
     };
     let waited = tokio::time::timeout(crate::house::patience(), async {
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(20));
         while !cut_off(&second.log()) {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            every.tick().await;
         }
     });
     waited.await.unwrap_or_else(|_| panic!("{}", second.log()));
