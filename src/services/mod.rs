@@ -166,6 +166,14 @@ impl Services {
         }
     }
 
+    /// As if the broker ran out of memory, for as long as it is on. Nothing happens to one that was given.
+    pub async fn memory_alarm(&self, on: bool) -> Result<(), ServicesError> {
+        match &self.rabbitmq {
+            Some(rabbitmq) => rabbitmq.memory_alarm(on).await,
+            None => Ok(()),
+        }
+    }
+
     /// By TLS, if the broker was started here with a certificate.
     pub fn amqps_url(&self) -> Option<String> {
         self.rabbitmq.as_ref().and_then(RabbitMq::amqps_url)

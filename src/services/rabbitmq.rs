@@ -212,6 +212,32 @@ impl RabbitMq {
         }
     }
 
+    /// As if it ran out of memory: it takes nothing from publishers until that is over.
+    pub(super) async fn memory_alarm(&self, on: bool) -> Result<(), ServicesError> {
+        let word = if on { "set_alarm" } else { "clear_alarm" };
+        let alarm = match on {
+            true => "{{resource_limit, memory, node()}, []}",
+            false => "{resource_limit, memory, node()}",
+        };
+        let program = self.bonds.program.with_file_name("rabbitmqctl");
+        let failed = |source| ServicesError::Spawn {
+            name: "rabbitmqctl".into(),
+            source,
+        };
+        let status = tokio::process::Command::new(&program)
+            .args(["-q", "eval", &format!("alarm_handler:{word}({alarm}).")])
+            .envs(self.env())
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .await
+            .map_err(failed)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(failed(std::io::Error::other(status.to_string()))),
+        }
+    }
+
     fn env(&self) -> Vec<(&'static str, OsString)> {
         let at = |name: &str| self.home.join(name).into_os_string();
         vec![

@@ -49,7 +49,7 @@ impl Outage {
             last = cause;
         }
         let mut causes = self.causes();
-        causes.len() < CAUSES_MAX && causes.insert(last.to_string())
+        causes.len() < CAUSES_MAX && causes.insert(without_commands(&last.to_string()))
     }
 
     fn causes(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -63,6 +63,15 @@ impl Outage {
             failing: false,
         }
     }
+}
+
+/// A database says the same of each kind of statement, and names that in capitals: it is one cause all the same.
+fn without_commands(text: &str) -> String {
+    let is_command = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+    text.split(' ')
+        .filter(|word| !is_command(word))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl Voice {
@@ -104,6 +113,17 @@ impl Drop for Voice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_the_same_whatever_the_statement() {
+        let of =
+            |command: &str| without_commands(&format!("cannot execute {command} in a read-only transaction"));
+        assert_eq!(of("INSERT"), of("SELECT FOR NO KEY UPDATE"));
+        assert_ne!(
+            of("INSERT"),
+            without_commands("the database system is shutting down")
+        );
+    }
 
     #[test]
     fn the_first_begins_it_and_the_last_ends_it() {

@@ -51,6 +51,7 @@ mod matrix;
 mod model;
 mod outages;
 mod outages_of_postgres;
+mod outages_of_the_broker;
 mod pave;
 mod plan_errors;
 mod plan_rules;

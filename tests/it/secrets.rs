@@ -110,9 +110,10 @@ async fn invariant_12_no_secret_and_no_personal_content_leaves_the_process() {
     }
     let completed = house.heard.kind("completed", "k-a").await;
     assert_eq!(completed.detail("result"), Some("deleted"));
-    for key in ["k-r", "k-v", "k-c"] {
+    for key in ["k-r", "k-c"] {
         house.heard.kind("parked", key).await;
     }
+    process.says("system shut").await;
     house
         .heard
         .until("all that is wrong is turned away", |all| {

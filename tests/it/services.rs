@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_p
 use sexton::services::{Cluster, Ending, NODES, Options, Services, ServicesError};
 use sqlx::Connection;
 
+use crate::house::patience;
 use crate::world::{World, databases};
 
 /// The watchdog gives servers five seconds to end; a machine that compiles beside it may need more.
@@ -93,8 +94,10 @@ async fn private_nodes_are_one_broker_and_leave_nothing() {
     assert_eq!(cluster.running(0).await.expect("a list").len(), NODES);
     let urls = cluster.amqp_urls().await;
     declare_replicated(&urls[0], "copied").await;
-    for place in 0..NODES {
-        cluster.stop_node(place, Ending::Kill).await.expect("stopped");
+    // One is killed. Of one after the other, RabbitMQ 3.10 may make a queue without a leader: the copy that was killed first
+    // has not caught up when the next one goes.
+    for (place, ending) in [(0, Ending::Kill), (1, Ending::Clean), (2, Ending::Clean)] {
+        cluster.stop_node(place, ending).await.expect("stopped");
         let other = (place + 1) % NODES;
         assert_eq!(cluster.running(other).await.expect("a list").len(), NODES - 1);
         publish_confirmed(&urls[other], "copied").await;
@@ -224,6 +227,17 @@ async fn declare_replicated(amqp_url: &str, queue: &str) {
 }
 
 async fn publish_confirmed(amqp_url: &str, queue: &str) {
+    // A queue that has just lost its leader says no, or nothing at all, until it has another: then a publisher says it again.
+    let trying =
+        async { while tokio::time::timeout(CONFIRM_MAX, publish_once(amqp_url, queue)).await != Ok(true) {} };
+    let confirmed = tokio::time::timeout(patience(), trying).await;
+    assert!(confirmed.is_ok(), "nothing is confirmed while one node is away");
+}
+
+/// So long a confirm is waited for.
+const CONFIRM_MAX: Duration = Duration::from_secs(3);
+
+async fn publish_once(amqp_url: &str, queue: &str) -> bool {
     let connection = lapin::Connection::connect(amqp_url, lapin::ConnectionProperties::default())
         .await
         .expect("a connection");
@@ -232,18 +246,14 @@ async fn publish_confirmed(amqp_url: &str, queue: &str) {
         .confirm_select(Default::default())
         .await
         .expect("confirms");
-    // A queue that has just lost its leader says no until it has another: then a publisher says it again.
-    loop {
-        let properties = lapin::BasicProperties::default().with_delivery_mode(2);
-        let confirm = channel
-            .basic_publish("".into(), queue.into(), Default::default(), b"kept", properties)
-            .await
-            .expect("published");
-        if confirm.await.expect("an answer").is_ack() {
-            break;
-        }
-    }
+    let properties = lapin::BasicProperties::default().with_delivery_mode(2);
+    let confirm = channel
+        .basic_publish("".into(), queue.into(), Default::default(), b"kept", properties)
+        .await
+        .expect("published");
+    let is_ack = confirm.await.expect("an answer").is_ack();
     connection.close(200, "bye".into()).await.expect("a clean end");
+    is_ack
 }
 
 fn sexton_dev() -> Command {
