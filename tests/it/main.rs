@@ -59,6 +59,7 @@ mod plans;
 mod powerdrill;
 mod recoveries;
 mod rejections;
+mod roles;
 mod scraped;
 mod secrets;
 mod services;

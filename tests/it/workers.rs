@@ -52,7 +52,14 @@ impl Outside {
     pub(crate) fn start(settings: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
         let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
         let stderr = File::create(&log).expect("a log");
-        Self::with_log(settings, folder, environment, log, stderr.into())
+        Self::with_log(settings, folder, environment, &[], log, stderr.into())
+    }
+
+    /// One with these roles only.
+    pub(crate) fn with_roles(settings: &Path, folder: &Path, roles: &[&str]) -> Self {
+        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
+        let stderr = File::create(&log).expect("a log");
+        Self::with_log(settings, folder, &[], roles, log, stderr.into())
     }
 
     /// One whose log goes into a pipe that nobody reads any more.
@@ -62,19 +69,21 @@ impl Outside {
         // There is nothing in it, which is what there is to read.
         let log = folder.join("unread.log");
         File::create(&log).expect("a log");
-        Self::with_log(settings, folder, &[], log, writer.into())
+        Self::with_log(settings, folder, &[], &[], log, writer.into())
     }
 
     fn with_log(
         settings: &Path,
         folder: &Path,
         environment: &[(&str, &str)],
+        roles: &[&str],
         log: PathBuf,
         stderr: Stdio,
     ) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
             .args(["run", "--config"])
             .arg(settings)
+            .args(roles.iter().map(|role| format!("--role={role}")))
             .current_dir(folder)
             .env_remove("RUST_LOG")
             .envs(environment.iter().copied())
