@@ -225,7 +225,7 @@ impl RabbitMq {
             source,
         };
         let status = tokio::process::Command::new(&program)
-            .args(["-q", "eval", &format!("alarm_handler:{word}({alarm}).")])
+            .args(["-q", "eval", &format!("rabbit_alarm:{word}({alarm}).")])
             .envs(self.env())
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
