@@ -62,6 +62,7 @@ mod rejections;
 mod roles;
 mod scraped;
 mod secrets;
+mod security;
 mod services;
 mod shut;
 mod speakers;

@@ -1,6 +1,8 @@
-//! What each login is denied, statement by statement.
+//! What each role must not, by the server's own word, and what it may beside it.
 
-use super::*;
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::Roles;
 
 #[tokio::test]
 async fn none_can_do_what_is_another_s() {

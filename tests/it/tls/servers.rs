@@ -8,6 +8,7 @@ use serde_json::Value;
 use sexton::services::{Options, Services};
 
 use super::certificates::Authority;
+use crate::connectors::build;
 use crate::house::House;
 use crate::shop::delete;
 
@@ -164,6 +165,11 @@ async fn store(right: &str, database: &str, folder: &Path, stranger: &Authority,
             "server does not support TLS",
         ),
     ] {
+        // A system's database is said to be unready, for the same reason.
+        let systems = build(&format!("[far]\nkind = \"postgres\"\nurl = {wrong:?}\n")).expect("a system");
+        let unready = systems.check().await;
+        let said = unready.into_values().next().expect("the system").expect_err(why);
+        assert_eq!(said, format!("no TLS connection to the database: {why}"));
         let settings = right.replacen(&url, &wrong, 1);
         for arguments in [&["migrate"][..], &["run"], &["deletions", "list"]] {
             let (code, said) = sexton(&settings, folder, arguments).await;
