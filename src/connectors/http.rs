@@ -33,6 +33,8 @@ use wire::{Answer, Trouble, Wire};
 
 /// A built-in name of templates: the time of the attempt, UTC, like `2026-01-31T12:49:19Z`.
 const NOW: &str = "now";
+/// Of each text that is kept of an answer: names of operations are a tenth of it.
+const KEPT_MAX_BYTES: usize = 2_000;
 const CORRECT_CREDENTIALS: &str = "correct the credentials of this system in the settings, then retry";
 
 /// What a look found.
@@ -353,6 +355,16 @@ fn pending(call: &ServiceCall, answer: &Answer, earlier: Option<&Value>) -> Verd
         .unwrap_or_else(Map::new);
     for (name, pointer) in &call.keep {
         match answer.body.as_ref().and_then(|body| body.pointer(pointer)) {
+            // It goes into the journal: no NUL, and nothing endless.
+            Some(Value::String(text)) if text.len() > KEPT_MAX_BYTES || text.contains(char::is_control) => {
+                return Verdict::failed(format!(
+                    "{} answered {} with a `{name}` of {} bytes that cannot be kept; wanted at most {KEPT_MAX_BYTES} without \
+                     control characters",
+                    call.act.label(),
+                    answer.status,
+                    text.len()
+                ));
+            }
             Some(value @ (Value::String(_) | Value::Number(_))) => kept.insert(name.clone(), value.clone()),
             _ => {
                 return Verdict::failed(format!(

@@ -177,6 +177,70 @@ async fn invariant_01_a_stop_under_load_hands_everything_back_and_spends_nothing
     second.stop().await;
 }
 
+/// Told to stop while it hands back what a dead worker held: its end is clean and in time, and the next one goes on there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_a_takeover_is_clean_and_loses_nothing() {
+    let house = House::with_short_leases().await;
+    house.things(&["a", "b"]).await;
+    let mut lock = house.db.begin().await.expect("a transaction");
+    sqlx::query("select from shop.things for update")
+        .execute(&mut *lock)
+        .await
+        .expect("the lock");
+    let first = house.process(&[]);
+    for id in ["a", "b"] {
+        house.publish(delete(id)).await;
+    }
+    house
+        .until(
+            "both are in the middle of a step",
+            "select count(*) = 2 from sexton.open_deletions where effect_ms is not null",
+        )
+        .await;
+    // The second worker can take the lanes, and must wait for what they hold.
+    let mut held = house.db.begin().await.expect("a transaction");
+    sqlx::query("lock table sexton.open_deletions in exclusive mode")
+        .execute(&mut *held)
+        .await
+        .expect("the lock");
+    first.signal(Signal::KILL);
+    drop(first);
+    let second = house.process(&[]);
+    house
+        .until(
+            "it is in the middle of the takeover",
+            "select exists (select from sexton.lanes where taken_over_at is not null)
+                and exists (select from pg_stat_activity where query like '%adopt_page%' and wait_event_type = 'Lock'
+                            and datname = current_database())",
+        )
+        .await;
+    second.signal(Signal::TERM);
+    let (status, log) = second.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(
+        house
+            .is("select bool_and(expires_at <= now()) from sexton.workers")
+            .await,
+        "no lease is left to run out"
+    );
+    held.rollback().await.expect("free");
+    lock.rollback().await.expect("free");
+    let third = house.worker();
+    for id in ["a", "b"] {
+        assert_eq!(
+            house.heard.end(&format!("k-{id}")).await.detail("result"),
+            Some("deleted")
+        );
+        let journal = house.state_of(id).await;
+        assert!(
+            journal.tracks[1].lost <= 1,
+            "only the killed one counts: {journal:?}"
+        );
+    }
+    house.everything_is_over().await;
+    third.stop().await;
+}
+
 /// Those whose steps have more against them than before.
 async fn spent_by_the_stop(house: &House) -> Vec<String> {
     let journals: Vec<(String, serde_json::Value)> = sqlx::query_as(

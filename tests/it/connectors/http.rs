@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sexton::connectors::{Attempt, Profile};
 use sexton::deletion::{TraceContext, Verdict};
 use sexton::plan::{Call, SystemName};
@@ -280,4 +280,58 @@ async fn invariant_07_what_nobody_expected_is_never_success() {
         place.systems.connector(&SystemName("nowhere".into()), &call),
         Err(Verdict::Blocked { .. })
     ));
+}
+
+/// What a service calls the operation that it has begun is kept for the next look: as far as the journal can keep it.
+#[tokio::test]
+async fn invariant_11_a_name_that_cannot_be_kept_is_told_and_never_recorded() {
+    let (url, _requests) = oddly().await;
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("odd.toml");
+    std::fs::write(
+        &profile,
+        r#"
+        [call.do]
+        method = "DELETE"
+        path = "/odd/{what}"
+        pending = [{ status = 200, at = "/state", is = "going" }]
+        keep = { operation = "/operation" }
+
+        [call.do.look]
+        path = "/odd/{operation}"
+        done = [204]
+        "#,
+    )
+    .unwrap();
+    let settings = format!("[odd]\nkind='http'\nurl='{url}'\nprofile='{}'", profile.display());
+    let systems = build(&settings).unwrap();
+    let call = Call::Http { call: "do".into() };
+    let connector = systems.connector(&SystemName("odd".into()), &call).unwrap();
+    let run = async |operation: Value| {
+        let mut one = attempt("c");
+        let body = json!({"state": "going", "operation": operation});
+        one.values.insert("what".into(), json!(body.to_string()));
+        connector.run(&call, &one).await
+    };
+    let Verdict::Pending { handle, .. } = run(json!("op-1")).await else {
+        panic!("it is under way");
+    };
+    assert_eq!(handle, Some(json!({"operation": "op-1"})));
+    for bad in ["op\0".to_owned(), "op\n".to_owned(), "o".repeat(2_001)] {
+        let verdict = run(json!(bad)).await;
+        let why = verdict.why().expect("a reason").to_owned();
+        assert_eq!(verdict.word(), "failed", "{verdict:?}");
+        assert!(
+            why.contains("a `operation`") && why.contains("cannot be kept") && !why.contains('\0'),
+            "{why}"
+        );
+    }
+    // Where nothing is kept of it, a NUL in an answer is as good as any other text.
+    let verdict = run(json!(null)).await;
+    assert!(
+        verdict
+            .why()
+            .is_some_and(|why| why.contains("without the `operation`")),
+        "{verdict:?}"
+    );
 }
