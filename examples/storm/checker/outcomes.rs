@@ -25,7 +25,7 @@ pub(crate) type Fates = BTreeMap<String, Fate>;
 pub(crate) fn fates(heard: &Heard) -> Fates {
     let mut fates = Fates::new();
     for (id, event) in &heard.events {
-        if !event.is_final() || event.text("/data/action") == "purge" {
+        if !event.is_final() || event.text("/data/action") == "purge" || is_a_purge_turned_away(event) {
             continue;
         }
         let fate = fates.entry(event.name().to_owned()).or_default();
@@ -77,6 +77,7 @@ pub(crate) async fn check(
         }
     }
     of_batches(evidence, verdict);
+    purges_turned_away(evidence, verdict);
     reappeared(evidence, verdict);
     against_tables(evidence, verdict).await
 }
@@ -147,6 +148,36 @@ fn of_batches(evidence: &Evidence<'_>, verdict: &mut Verdict) {
         }
     }
     verdict.looked("batches with their sums", looked);
+}
+
+/// Sexton's own request, whose key names the soft deletion that it would have ended.
+fn is_a_purge_turned_away(event: &Event) -> bool {
+    event.outcome() == "rejected nothing_to_do" && purged_by(event).is_some()
+}
+
+fn purged_by(event: &Event) -> Option<&str> {
+    let (deletion, _round) = event.text("/data/key").strip_prefix("purge:")?.rsplit_once(':')?;
+    Some(deletion)
+}
+
+/// Of a restore and a purge that race the loser is told so. Without a restore there was no race.
+fn purges_turned_away(evidence: &Evidence<'_>, verdict: &mut Verdict) {
+    let all = || evidence.heard.events.values();
+    for away in all().filter(|event| is_a_purge_turned_away(event)) {
+        let deletion = purged_by(away).unwrap_or_default();
+        let hidden =
+            all().find(|event| event.kind() == "soft_deleted" && event.text("/data/deletion_id") == deletion);
+        let target = hidden.map(|event| event.text("/data/target/id"));
+        let restored =
+            all().any(|event| event.kind() == "restored" && Some(event.text("/data/target/id")) == target);
+        if !restored {
+            verdict.twice.push(format!(
+                "{}: a purge of {target:?} was turned away, and no restore came first: {}",
+                away.text("/data/key"),
+                away.body
+            ));
+        }
+    }
 }
 
 fn reappeared(evidence: &Evidence<'_>, verdict: &mut Verdict) {
