@@ -138,6 +138,26 @@ pub(super) struct Luck {
     pub(super) unknowns: u8,
     pub(super) lost_publishes: u8,
     pub(super) cancels: u8,
+    /// Of all of them together.
+    pub(super) most: u8,
+}
+
+impl Luck {
+    fn sum(&self) -> u8 {
+        self.crashes + self.stalls + self.lost_answers + self.unknowns + self.lost_publishes + self.cancels
+    }
+
+    /// One of them has just gone wrong.
+    pub(super) fn is_counted(&mut self, before: &Luck) {
+        self.most -= before.sum() - self.sum();
+        if self.most == 0 {
+            *self = Luck::default();
+        }
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        *self == Luck::default()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -198,6 +218,27 @@ impl Cluster {
         if is {
             self.harm.get_or_insert(harm);
         }
+    }
+
+    /// Nothing can go wrong any more, everybody is well, nothing is under way without whoever sent it, and nobody acts on
+    /// what is not so any more.
+    pub(super) fn is_calm(&self) -> bool {
+        let knows = |process: &Process| {
+            !process.asking
+                && !self.lanes[usize::from(process.lane)].taken
+                && process.generation == self.lanes[usize::from(process.lane)].generation
+                && process.carried.iter().all(|carried| {
+                    let row = &self.rows[usize::from(carried.row)];
+                    row.owner == Some(process.lane) && (row.tenure, row.seq) == (carried.tenure, carried.seq)
+                })
+        };
+        self.luck.is_used_up()
+            && self.orphans.is_empty()
+            && self.late.is_none()
+            && self
+                .processes
+                .iter()
+                .all(|one| one.life == Life::Well && knows(one))
     }
 
     pub(super) fn is_over(&self) -> bool {

@@ -13,6 +13,9 @@ pub(super) struct Protocol {
     pub(super) messages: &'static [Message],
     pub(super) admitted: bool,
     pub(super) luck: Luck,
+    /// From where nothing can go wrong any more, one way is followed: all others only change the order of what has nothing to
+    /// do with each other.
+    pub(super) one_way: bool,
     pub(super) guards: Guards,
 }
 
@@ -83,11 +86,17 @@ impl Model for Protocol {
                 Life::Stalled => acts.push(Act::Wake(process)),
             }
         }
+        if self.one_way && all.is_calm() {
+            // Time passes last, when nobody has anything to do.
+            let first = acts.iter().position(|act| *act != Act::Tick).unwrap_or_default();
+            *acts = acts.drain(..).skip(first).take(1).collect();
+        }
     }
 
     fn next_state(&self, last: &Cluster, act: Act) -> Option<Cluster> {
         let mut all = last.clone();
         self.happens(&mut all, act);
+        all.luck.is_counted(&last.luck);
         let undecided =
             |(queued, fate): (&Delivery, &Option<u8>)| *queued == Delivery::Acknowledged && fate.is_none();
         let undecided = all.queue.iter().zip(&all.fates).any(undecided);
