@@ -6,6 +6,7 @@
 //! crosses it off. One commit for each stage of a batch, as whoever makes an intent durable before its effect must
 //! have. With `BENCH_BARE_COMMITS=one` a single commit holds all stages; no durable saga can work like that.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::Fail;
 
-pub(super) const WORD: &str = "bare";
+pub(crate) const WORD: &str = "bare";
 
 /// While one waits for a disk or a confirm, the others use the cores.
 const WORKERS: usize = 4;
@@ -33,7 +34,7 @@ const PREFETCH: u16 = 1_000;
 /// How long an unfilled batch waits for its rest.
 const GATHER_MAX: Duration = Duration::from_millis(5);
 /// Records between the first and the last; each begins with what came of the step before.
-const MIDDLE_RECORDS: usize = 3;
+pub(crate) const MIDDLE_RECORDS: usize = 3;
 
 const TABLES: &str = "
 create schema bare;
@@ -105,8 +106,8 @@ select id, tenant, target_type, target_id, request_id, plan, generation, admitte
 
 const CROSS_OFF: &str = "delete from bare.outbox where id = any ($1)";
 
-const FIRST: &str = r#"[{"e": "intent", "step": 1, "attempt": 1}]"#;
-const MIDDLE: &str = r#"[{"e": "verdict", "step": 1, "attempt": 1, "verdict": {"is": "done"}},
+pub(crate) const FIRST: &str = r#"[{"e": "intent", "step": 1, "attempt": 1}]"#;
+pub(crate) const MIDDLE: &str = r#"[{"e": "verdict", "step": 1, "attempt": 1, "verdict": {"is": "done"}},
                          {"e": "intent", "step": 2, "attempt": 1}]"#;
 const LAST: &str = r#"[{"e": "verdict", "step": 4, "attempt": 1, "verdict": {"is": "done"}},
                        {"e": "ended", "end": {"end": "completed", "result": "deleted"}}]"#;
@@ -125,15 +126,15 @@ struct Target {
     id: String,
 }
 
-struct Saga {
-    tag: u64,
+pub(crate) struct Saga {
+    pub(crate) tag: u64,
     request: Request,
     id: Uuid,
-    deletion: Uuid,
-    event: Uuid,
+    pub(crate) deletion: Uuid,
+    pub(crate) event: Uuid,
 }
 
-pub(super) async fn migrate() -> Result<(), Fail> {
+pub(crate) async fn migrate() -> Result<(), Fail> {
     let mut connection = PgConnection::connect(&std::env::var("DATABASE_URL")?).await?;
     connection.execute(TABLES).await?;
     connection.close().await?;
@@ -141,7 +142,7 @@ pub(super) async fn migrate() -> Result<(), Fail> {
 }
 
 /// Until SIGTERM.
-pub(super) async fn run() -> Result<(), Fail> {
+pub(crate) async fn run() -> Result<(), Fail> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut workers = tokio::task::JoinSet::new();
     for _ in 0..WORKERS {
@@ -153,68 +154,96 @@ pub(super) async fn run() -> Result<(), Fail> {
     }
 }
 
+/// Where one worker stands: its own connection to each server.
+pub(crate) struct Place {
+    pub(crate) database: PgConnection,
+    pub(crate) channel: Channel,
+    pub(crate) events: Channel,
+    pub(crate) requests: Pin<Box<dyn Stream<Item = Result<Saga, Fail>> + Send>>,
+}
+
+impl Place {
+    pub(crate) async fn open() -> Result<Self, Fail> {
+        // One plan for each statement, made once: by the primary keys, in the order of the input.
+        let options: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
+        let options = options.options([
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ]);
+        let database = PgConnection::connect_with(&options).await?;
+        let amqp_url = std::env::var("AMQP_URL")?;
+        let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let events = connection.create_channel().await?;
+        events.confirm_select(ConfirmSelectOptions::default()).await?;
+        channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+        let consumer = channel
+            .basic_consume(
+                "deletion.requests".into(),
+                "bare".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok(Place {
+            database,
+            channel,
+            events,
+            // The connection lives as long as its consumer is read.
+            requests: Box::pin(consumer.map(move |delivery| {
+                let _kept = &connection;
+                saga(delivery)
+            })),
+        })
+    }
+}
+
 async fn work() -> Result<(), Fail> {
-    // One plan for each statement, made once: by the primary keys, in the order of the input.
-    let options: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
-    let options = options.options([
-        ("plan_cache_mode", "force_generic_plan"),
-        ("enable_seqscan", "off"),
-        ("enable_hashjoin", "off"),
-        ("enable_mergejoin", "off"),
-    ]);
-    let mut database = PgConnection::connect_with(&options).await?;
+    let mut place = Place::open().await?;
     let one_commit = std::env::var("BENCH_BARE_COMMITS").is_ok_and(|word| word == "one");
-    let amqp_url = std::env::var("AMQP_URL")?;
-    let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
-    let requests = connection.create_channel().await?;
-    let events = connection.create_channel().await?;
-    events.confirm_select(ConfirmSelectOptions::default()).await?;
-    requests.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-    let mut consumer = requests
-        .basic_consume(
-            "deletion.requests".into(),
-            "bare".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await?
-        .map(saga);
     loop {
-        let batch = gather(&mut consumer).await?;
+        let batch = gather(&mut place.requests).await?;
         let ids: Vec<Uuid> = batch.iter().map(|saga| saga.deletion).collect();
         let event_ids: Vec<Uuid> = batch.iter().map(|saga| saga.event).collect();
+        let all = BasicAckOptions { multiple: true };
         let last = batch.iter().map(|saga| saga.tag).max().unwrap_or_default();
+        let database = &mut place.database;
         if one_commit {
             database.execute("begin").await?;
         }
-        admit(&mut database, &batch).await?;
+        admit(database, &batch).await?;
         if !one_commit {
-            requests
-                .basic_ack(last, BasicAckOptions { multiple: true })
-                .await?;
+            place.channel.basic_ack(last, all).await?;
         }
-        record(&mut database, &ids, FIRST).await?;
+        record(database, &ids, FIRST).await?;
         for _ in 0..MIDDLE_RECORDS {
-            record(&mut database, &ids, MIDDLE).await?;
+            record(database, &ids, MIDDLE).await?;
         }
-        sqlx::query(END)
-            .bind(&ids)
-            .bind(&event_ids)
-            .bind(LAST)
-            .execute(&mut database)
-            .await?;
+        end(database, &ids, &event_ids).await?;
         if one_commit {
             database.execute("commit").await?;
-            requests
-                .basic_ack(last, BasicAckOptions { multiple: true })
-                .await?;
+            place.channel.basic_ack(last, all).await?;
         }
-        try_join_all(batch.iter().map(|saga| publish(&events, saga))).await?;
-        sqlx::query(CROSS_OFF)
-            .bind(&event_ids)
-            .execute(&mut database)
-            .await?;
+        try_join_all(batch.iter().map(|saga| publish(&place.events, saga))).await?;
+        cross_off(database, &event_ids).await?;
     }
+}
+
+pub(crate) async fn end(database: &mut PgConnection, ids: &[Uuid], events: &[Uuid]) -> Result<(), Fail> {
+    sqlx::query(END)
+        .bind(ids)
+        .bind(events)
+        .bind(LAST)
+        .execute(database)
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn cross_off(database: &mut PgConnection, events: &[Uuid]) -> Result<(), Fail> {
+    sqlx::query(CROSS_OFF).bind(events).execute(database).await?;
+    Ok(())
 }
 
 fn saga(delivery: lapin::Result<lapin::message::Delivery>) -> Result<Saga, Fail> {
@@ -241,7 +270,7 @@ async fn gather(consumer: &mut (impl Stream<Item = Result<Saga, Fail>> + Unpin))
     Ok(batch)
 }
 
-async fn admit(database: &mut PgConnection, batch: &[Saga]) -> Result<(), Fail> {
+pub(crate) async fn admit(database: &mut PgConnection, batch: &[Saga]) -> Result<(), Fail> {
     let ids = |of: fn(&Saga) -> Uuid| batch.iter().map(of).collect::<Vec<_>>();
     let text = |of: fn(&Saga) -> &String| batch.iter().map(|saga| of(saga).as_str()).collect::<Vec<_>>();
     // Random, as digests are.
@@ -260,7 +289,7 @@ async fn admit(database: &mut PgConnection, batch: &[Saga]) -> Result<(), Fail> 
     Ok(())
 }
 
-async fn record(database: &mut PgConnection, ids: &[Uuid], entries: &str) -> Result<(), Fail> {
+pub(crate) async fn record(database: &mut PgConnection, ids: &[Uuid], entries: &str) -> Result<(), Fail> {
     sqlx::query(RECORD)
         .bind(ids)
         .bind(entries)
@@ -269,7 +298,7 @@ async fn record(database: &mut PgConnection, ids: &[Uuid], entries: &str) -> Res
     Ok(())
 }
 
-async fn publish(events: &Channel, saga: &Saga) -> lapin::Result<()> {
+pub(crate) async fn publish(events: &Channel, saga: &Saga) -> lapin::Result<()> {
     let Request { target, tenant, key } = &saga.request;
     let (event, request, deletion) = (saga.event, saga.id, saga.deletion);
     let body = format!(

@@ -19,46 +19,66 @@ const LEAVE_MAX: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Default)]
-pub(super) struct Spent {
-    pub(super) commits: i64,
-    pub(super) wal_bytes: i64,
-    pub(super) program: Duration,
-    pub(super) postgres: Duration,
-    pub(super) broker: Duration,
+pub(crate) struct Spent {
+    pub(crate) commits: i64,
+    pub(crate) wal_bytes: i64,
+    /// Of these, whole pages: the first change to each after a checkpoint.
+    pub(crate) full_page_bytes: i64,
+    pub(crate) dead_rows: i64,
+    pub(crate) messages: usize,
+    pub(crate) peak_kib: u64,
+    pub(crate) program: Duration,
+    pub(crate) postgres: Duration,
+    pub(crate) broker: Duration,
 }
 
 /// Where the counters stood when the run began.
-pub(super) struct Meter {
+pub(crate) struct Meter {
     connection: PgConnection,
     database: String,
     began: Spent,
+    began_at: String,
 }
 
 impl Meter {
     /// Begins with a checkpoint: every run pays for its own full pages, and none for another's.
-    pub(super) async fn begin(services: &Services, database: &str) -> Result<Self, Fail> {
+    pub(crate) async fn begin(services: &Services, database: &str) -> Result<Self, Fail> {
         let connection = PgConnection::connect(&services.urls.database_url).await?;
         let mut meter = Meter {
             connection,
             database: database.to_owned(),
             began: Spent::default(),
+            began_at: String::new(),
         };
         meter.until_nobody_is_there().await?;
-        sqlx::query("checkpoint").execute(&mut meter.connection).await?;
+        sqlx::raw_sql("create extension if not exists pg_walinspect; checkpoint")
+            .execute(&mut meter.connection)
+            .await?;
         meter.began = meter.now(services).await?;
+        meter.began_at = sqlx::query_scalar("select pg_current_wal_insert_lsn()::text")
+            .fetch_one(&mut meter.connection)
+            .await?;
         Ok(meter)
     }
 
     /// Once the program is gone.
-    pub(super) async fn end(mut self, services: &Services, program: Duration) -> Result<Spent, Fail> {
+    pub(crate) async fn end(mut self, services: &Services, program: Duration) -> Result<Spent, Fail> {
         self.until_nobody_is_there().await?;
         let now = self.now(services).await?;
+        let full_page_bytes = sqlx::query_scalar(
+            "select coalesce(sum(fpi_size), 0)::bigint from pg_get_wal_stats($1::pg_lsn, pg_current_wal_flush_lsn())",
+        )
+        .bind(&self.began_at)
+        .fetch_one(&mut self.connection)
+        .await?;
         Ok(Spent {
             commits: now.commits - self.began.commits,
             wal_bytes: now.wal_bytes - self.began.wal_bytes,
+            full_page_bytes,
             program,
             postgres: now.postgres.saturating_sub(self.began.postgres),
             broker: now.broker.saturating_sub(self.began.broker),
+            ..Spent::default()
         })
     }
 
@@ -73,9 +93,9 @@ impl Meter {
         Ok(Spent {
             commits,
             wal_bytes,
-            program: Duration::ZERO,
             postgres: of("postgres"),
             broker: of("rabbitmq"),
+            ..Spent::default()
         })
     }
 
@@ -107,7 +127,7 @@ fn recorded_pid(services: &Services, name: &str) -> Option<u32> {
 }
 
 /// CPU time of a process, of those it has waited for, and of all that live below it. Zero where there is no `/proc`.
-pub(super) fn cpu_of_family(root: u32) -> Duration {
+pub(crate) fn cpu_of_family(root: u32) -> Duration {
     let all: HashMap<u32, Stat> = std::fs::read_dir("/proc")
         .into_iter()
         .flatten()
@@ -129,6 +149,14 @@ pub(super) fn cpu_of_family(root: u32) -> Duration {
         .map(|(_, stat)| stat.ticks)
         .sum();
     Duration::from_millis(ticks * 1_000 / TICKS_A_SECOND)
+}
+
+/// The most memory that a process ever had.
+pub(crate) fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or_default()
 }
 
 struct Stat {

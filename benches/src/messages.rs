@@ -28,7 +28,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Between two looks at whether the queue has begun to drain; against seconds of a run that is nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
-pub(super) struct Outcomes {
+/// Starts this program again as the publisher.
+pub(crate) const WORD: &str = "publish";
+
+pub(crate) struct Outcomes {
+    /// Deliveries so far, also those that came twice.
+    pub(crate) delivered: usize,
     channel: Channel,
     consumer: Consumer,
     // Ends with this struct, and its consumer with it.
@@ -37,7 +42,7 @@ pub(super) struct Outcomes {
 
 impl Outcomes {
     /// Declares the topology and binds a queue for the outcomes: an event that nobody hears is published twice.
-    pub(super) async fn listen(amqp_url: &str) -> Result<Self, Fail> {
+    pub(crate) async fn listen(amqp_url: &str) -> Result<Self, Fail> {
         let settings = BrokerSettings {
             url: amqp_url.into(),
             ..BrokerSettings::default()
@@ -72,6 +77,7 @@ impl Outcomes {
             )
             .await?;
         Ok(Outcomes {
+            delivered: 0,
             channel,
             consumer,
             _connection: connection,
@@ -79,7 +85,7 @@ impl Outcomes {
     }
 
     /// Returns when so many distinct outcomes have come, with the moment of the last.
-    pub(super) async fn count(&mut self, wanted: usize) -> Result<Instant, Fail> {
+    pub(crate) async fn count(&mut self, wanted: usize) -> Result<Instant, Fail> {
         let mut seen: HashSet<String> = HashSet::with_capacity(wanted);
         let mut unacknowledged = 0;
         while seen.len() < wanted {
@@ -88,6 +94,7 @@ impl Outcomes {
                 return Err(format!("{} of {wanted} outcomes came, then none", seen.len()).into());
             };
             let delivery = delivery?;
+            self.delivered += 1;
             if !delivery.routing_key.as_str().ends_with(".completed") {
                 return Err(format!("an outcome is {}; wanted only completed", delivery.routing_key).into());
             }
@@ -104,8 +111,15 @@ impl Outcomes {
     }
 }
 
+/// In a process of its own: says `begun` when the first request goes out.
+pub(crate) async fn publish_as_told(requests: &str) -> Result<(), Fail> {
+    let amqp_url = std::env::var("AMQP_URL")?;
+    crate::report::tell("begun");
+    preload(&amqp_url, requests.parse()?).await
+}
+
 /// Requests with random keys and ids, so that the indexes see what they see in life. All are confirmed on return.
-pub(super) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail> {
+pub(crate) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail> {
     let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -118,9 +132,7 @@ pub(super) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail>
                     "bench".into(),
                     BasicPublishOptions::default(),
                     body.as_bytes(),
-                    BasicProperties::default()
-                        .with_delivery_mode(2)
-                        .with_content_type("application/json".into()),
+                    properties(),
                 )
                 .await?
                 .await
@@ -142,24 +154,77 @@ fn body() -> String {
     format!(r#"{{"target":{{"type":"bench.noop","id":"{id}"}},"tenant":"bench","key":"{key}"}}"#)
 }
 
+fn properties() -> BasicProperties {
+    BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/json".into())
+}
+
 fn random() -> Uuid {
     uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
+/// One that asks, and waits for the outcome before it asks again.
+pub(crate) struct Asker {
+    channel: Channel,
+    _connection: Connection,
+}
+
+impl Asker {
+    pub(crate) async fn open(amqp_url: &str) -> Result<Self, Fail> {
+        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        Ok(Asker {
+            channel,
+            _connection: connection,
+        })
+    }
+
+    pub(crate) async fn ask(&self, outcomes: &mut Outcomes) -> Result<Duration, Fail> {
+        let body = body();
+        let began = Instant::now();
+        self.channel
+            .basic_publish(
+                REQUESTS_EXCHANGE.into(),
+                "bench".into(),
+                BasicPublishOptions::default(),
+                body.as_bytes(),
+                properties(),
+            )
+            .await?;
+        Ok(outcomes.count(1).await? - began)
+    }
+}
+
+/// Waits until somebody reads the requests.
+pub(crate) async fn somebody_reads(amqp_url: &str) -> Result<(), Fail> {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let mut ticks = tokio::time::interval(LOOK_AGAIN);
+    while look(&channel).await?.consumer_count() == 0 {
+        ticks.tick().await;
+    }
+    Ok(connection.close(200, "done".into()).await?)
+}
+
+async fn look(channel: &Channel) -> lapin::Result<lapin::Queue> {
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(REQUESTS_QUEUE.into(), passive, FieldTable::default())
+        .await
+}
+
 /// Waits for the moment at which the requests' queue begins to drain: from there on a rival's clock runs.
-pub(super) async fn drain_begins(amqp_url: &str, requests: usize) -> Result<Instant, Fail> {
+pub(crate) async fn drain_begins(amqp_url: &str, requests: usize) -> Result<Instant, Fail> {
     let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     let mut ticks = tokio::time::interval(LOOK_AGAIN);
     loop {
         ticks.tick().await;
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::default()
-        };
-        let queue = channel
-            .queue_declare(REQUESTS_QUEUE.into(), passive, FieldTable::default())
-            .await?;
+        let queue = look(&channel).await?;
         if usize::try_from(queue.message_count())? < requests {
             let began = Instant::now();
             connection.close(200, "done".into()).await?;

@@ -3,20 +3,22 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use sexton::services::Services;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::costs::{Meter, cpu_of_family};
-use crate::messages::{Outcomes, drain_begins, preload};
-use crate::table::Run;
-use crate::{Fail, bare};
+use crate::costs::{Meter, cpu_of_family, peak_kib};
+use crate::messages::{Asker, Outcomes, WORD as PUBLISH, drain_begins, preload, somebody_reads};
+use crate::scenarios::Run;
+use crate::{Fail, bare, single};
 
 /// A program that has not begun by now does not begin.
 const BEGIN_MAX: Duration = Duration::from_secs(60);
+const WARM_UP: usize = 100;
 const PLAN: &str = r#"target = "bench.noop"
 on = "nowhere"
 
@@ -38,44 +40,57 @@ nothing = true
 "#;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rival {
+pub(crate) enum Rival {
     Sexton,
     Bare,
+    /// Bare, one request at a time.
+    Single,
+}
+
+/// When the requests come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feed {
+    /// All of them are queued.
+    Before,
+    /// By another process, as fast as the broker takes them.
+    Meanwhile,
 }
 
 impl Rival {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Rival::Sexton => "sexton",
             Rival::Bare => "bare",
+            Rival::Single => "single",
         }
     }
 
-    /// Also the schema of its tables, which have the same names with both.
+    /// Of its tables, which have the same names with all.
     fn schema(self) -> &'static str {
-        self.name()
+        match self {
+            Rival::Sexton => "sexton",
+            Rival::Bare | Rival::Single => "bare",
+        }
     }
 
     fn command(self, word: &str, place: &Place) -> Result<Command, Fail> {
         let mut command = match self {
             Rival::Sexton => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_sexton"));
+                let mut command = Command::new(std::env::current_exe()?.with_file_name("sexton"));
                 command.arg("--config").arg(&place.settings);
                 command
             }
-            Rival::Bare => {
+            Rival::Bare | Rival::Single => {
                 let mut command = Command::new(std::env::current_exe()?);
-                command.arg(bare::WORD);
+                command.arg(if self == Rival::Bare {
+                    bare::WORD
+                } else {
+                    single::WORD
+                });
                 command
             }
         };
-        command
-            .arg(word)
-            .env("DATABASE_URL", &place.database_url)
-            .env("AMQP_URL", &place.amqp_url)
-            .current_dir(place.folder.path())
-            .stdout(Stdio::null())
-            .kill_on_drop(true);
+        place.furnish(command.arg(word).stdout(Stdio::null()));
         Ok(command)
     }
 }
@@ -89,6 +104,31 @@ struct Place {
 }
 
 impl Place {
+    /// With its tables.
+    async fn migrated(services: &Services, rival: Rival, turn: usize) -> Result<Place, Fail> {
+        let place = Place::make(services, rival, turn).await?;
+        let migrated = rival.command("migrate", &place)?.status().await?;
+        if migrated.success() {
+            return Ok(place);
+        }
+        Err(format!("{} could not make its tables: {migrated}", rival.name()).into())
+    }
+
+    /// What a program of this place must know.
+    fn furnish(&self, command: &mut Command) {
+        command
+            .env("DATABASE_URL", &self.database_url)
+            .env("AMQP_URL", &self.amqp_url)
+            .current_dir(self.folder.path())
+            .kill_on_drop(true);
+    }
+
+    async fn clear(self, services: &Services) -> Result<(), Fail> {
+        services.urls.drop_database(&self.name).await?;
+        services.urls.drop_vhost(&self.name).await?;
+        Ok(())
+    }
+
     async fn make(services: &Services, rival: Rival, turn: usize) -> Result<Place, Fail> {
         let name = format!("bench_{}_{turn}", rival.name());
         let (database_url, amqp_url) = tokio::try_join!(
@@ -120,39 +160,46 @@ fn settings_in(folder: &Path) -> String {
     )
 }
 
-pub(super) async fn measure(
+/// So many sagas, from when the first request is taken (or published) to the last outcome.
+pub(crate) async fn measure(
     services: &Services,
     rival: Rival,
+    feed: Feed,
     turn: usize,
     requests: usize,
 ) -> Result<Run, Fail> {
-    let place = Place::make(services, rival, turn).await?;
-    let migrated = rival.command("migrate", &place)?.status().await?;
-    if !migrated.success() {
-        return Err(format!("{} could not make its tables: {migrated}", rival.name()).into());
-    }
+    let place = Place::migrated(services, rival, turn).await?;
     let mut outcomes = Outcomes::listen(&place.amqp_url).await?;
-    preload(&place.amqp_url, requests).await?;
-
+    if feed == Feed::Before {
+        preload(&place.amqp_url, requests).await?;
+    }
     let meter = Meter::begin(services, &place.name).await?;
-    let mut program = rival.command("run", &place)?.spawn()?;
-    let pid = program.id().ok_or("the program ended at once")?;
-    let began = tokio::select! {
-        began = tokio::time::timeout(BEGIN_MAX, drain_begins(&place.amqp_url, requests)) => began??,
-        ended = program.wait() => return Err(format!("{} ended before it began: {}", rival.name(), ended?).into()),
+    let mut program = Program::start(rival, &place)?;
+    let mut publisher = None;
+    let began = match feed {
+        Feed::Before => program.meanwhile(drain_begins(&place.amqp_url, requests)).await?,
+        Feed::Meanwhile => {
+            program.meanwhile(somebody_reads(&place.amqp_url)).await?;
+            let (child, began) = publish(&place, requests).await?;
+            publisher = Some(child);
+            began
+        }
     };
-    let last = tokio::select! {
-        last = outcomes.count(requests) => last?,
-        ended = program.wait() => return Err(format!("{} ended in the middle: {}", rival.name(), ended?).into()),
-    };
-    let cpu = cpu_of_family(pid);
-    stop(&mut program, pid, rival).await?;
-    let spent = meter.end(services, cpu).await?;
-
+    let last = program.count(&mut outcomes, requests).await?;
+    let (cpu, peak_kib) = (cpu_of_family(program.pid), peak_kib(program.pid));
+    program.stop().await?;
+    if let Some(mut publisher) = publisher {
+        let ended = publisher.wait().await?;
+        if !ended.success() {
+            return Err(format!("the publisher did not end well: {ended}").into());
+        }
+    }
+    let mut spent = meter.end(services, cpu).await?;
+    spent.peak_kib = peak_kib;
+    spent.messages = requests + outcomes.delivered;
     drop(outcomes);
-    count_rows(&place, rival, requests).await?;
-    services.urls.drop_database(&place.name).await?;
-    services.urls.drop_vhost(&place.name).await?;
+    spent.dead_rows = count_rows(&place, rival, requests).await?;
+    place.clear(services).await?;
     Ok(Run {
         sagas: requests,
         took: last - began,
@@ -160,20 +207,92 @@ pub(super) async fn measure(
     })
 }
 
-/// Politely: what it still has to cross off belongs to the run.
-async fn stop(program: &mut Child, pid: u32, rival: Rival) -> Result<(), Fail> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).ok_or("a process without a number")?;
-    kill_process(pid, Signal::TERM)?;
-    let ended = program.wait().await?;
-    if ended.success() {
-        return Ok(());
+/// How long each of so many had to wait that were asked for one after the other.
+pub(crate) async fn one_at_a_time(
+    services: &Services,
+    rival: Rival,
+    turn: usize,
+    requests: usize,
+) -> Result<Vec<Duration>, Fail> {
+    let place = Place::migrated(services, rival, turn).await?;
+    let mut outcomes = Outcomes::listen(&place.amqp_url).await?;
+    let mut program = Program::start(rival, &place)?;
+    program.meanwhile(somebody_reads(&place.amqp_url)).await?;
+    let asker = Asker::open(&place.amqp_url).await?;
+    let mut waits = Vec::with_capacity(requests);
+    // The first ones find nothing prepared.
+    for nth in 0..WARM_UP + requests {
+        let waited = program.meanwhile(asker.ask(&mut outcomes)).await?;
+        if nth >= WARM_UP {
+            waits.push(waited);
+        }
     }
-    Err(format!("{} did not end well: {ended}", rival.name()).into())
+    program.stop().await?;
+    drop(outcomes);
+    count_rows(&place, rival, WARM_UP + requests).await?;
+    place.clear(services).await?;
+    Ok(waits)
+}
+
+/// The other process that publishes, and when it began to.
+async fn publish(place: &Place, requests: usize) -> Result<(Child, Instant), Fail> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([PUBLISH, &requests.to_string()])
+        .stdout(Stdio::piped());
+    place.furnish(&mut command);
+    let mut publisher = command.spawn()?;
+    let mut out = BufReader::new(publisher.stdout.take().ok_or("a publisher without a voice")?).lines();
+    match out.next_line().await?.as_deref() {
+        Some("begun") => Ok((publisher, Instant::now())),
+        other => Err(format!("the publisher said {other:?}; wanted \"begun\"").into()),
+    }
+}
+
+/// A rival at work.
+struct Program {
+    rival: Rival,
+    child: Child,
+    pid: u32,
+}
+
+impl Program {
+    fn start(rival: Rival, place: &Place) -> Result<Self, Fail> {
+        let child = rival.command("run", place)?.spawn()?;
+        let pid = child.id().ok_or("the program ended at once")?;
+        Ok(Program { rival, child, pid })
+    }
+
+    /// Waits for something that takes seconds at most, unless the program ends first.
+    async fn meanwhile<T>(&mut self, wait: impl Future<Output = Result<T, Fail>>) -> Result<T, Fail> {
+        tokio::select! {
+            done = tokio::time::timeout(BEGIN_MAX, wait) => done?,
+            ended = self.child.wait() => Err(format!("{} ended by itself: {}", self.rival.name(), ended?).into()),
+        }
+    }
+
+    async fn count(&mut self, outcomes: &mut Outcomes, requests: usize) -> Result<Instant, Fail> {
+        tokio::select! {
+            last = outcomes.count(requests) => last,
+            ended = self.child.wait() => Err(format!("{} ended in the middle: {}", self.rival.name(), ended?).into()),
+        }
+    }
+
+    /// Politely: what it still has to cross off belongs to the run.
+    async fn stop(mut self) -> Result<(), Fail> {
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).ok_or("a process without a number")?;
+        kill_process(pid, Signal::TERM)?;
+        let ended = self.child.wait().await?;
+        if ended.success() {
+            return Ok(());
+        }
+        Err(format!("{} did not end well: {ended}", self.rival.name()).into())
+    }
 }
 
 /// A request, a key, an end and at least five records for each (waiting in turn is worth a record of its own); nothing
-/// open, nothing unsent.
-async fn count_rows(place: &Place, rival: Rival, requests: usize) -> Result<(), Fail> {
+/// open, nothing unsent. Gives the dead rows that are left.
+async fn count_rows(place: &Place, rival: Rival, requests: usize) -> Result<i64, Fail> {
     let mut connection = PgConnection::connect(&place.database_url).await?;
     let of = |table: &str| format!("(select count(*) from {}.{table})", rival.schema());
     let sql = format!(
@@ -188,12 +307,15 @@ async fn count_rows(place: &Place, rival: Rival, requests: usize) -> Result<(), 
     let found: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
         .fetch_one(&mut connection)
         .await?;
+    let dead = sqlx::query_scalar("select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables")
+        .fetch_one(&mut connection)
+        .await?;
     connection.close().await?;
     let all = i64::try_from(requests)?;
     let records = found.get(2).copied().unwrap_or_default().max(5 * all);
     let wanted = [all, all, records, all, 0, 0];
     if found == wanted {
-        return Ok(());
+        return Ok(dead);
     }
     Err(format!(
         "{}: requests, keys, records, ends, open and unsent are {found:?}; wanted {wanted:?}",
