@@ -57,12 +57,12 @@ const ALL: &[Stands] = &[
     stands!(
         Epoch,
         "migrations/0002_protocol.sql",
-        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;"
+        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;\n    if not found then\n        return query select 'lost'::text, null::uuid"
     ),
     stands!(
         Generation,
         "migrations/0002_protocol.sql",
-        "if v_generation <> p_generation then"
+        "if v_generation <> p_generation then\n        return query select 'signalled'::text, null::uuid"
     ),
     stands!(
         TenureAndSequence,
@@ -108,7 +108,7 @@ const ALL: &[Stands] = &[
     stands!(
         Folded,
         "migrations/0002_protocol.sql",
-        "select j.request_id from sexton.joined j where j.deletion_id = d.id"
+        "union all\n            select j.request_id from sexton.joined j where j.deletion_id = d.id"
     ),
     stands!(
         TargetGeneration,
@@ -126,6 +126,18 @@ impl Guards {
     pub(super) fn of_the_product() -> Self {
         let standing = ALL.iter().filter(|stands| stands.source.contains(stands.words));
         Guards(standing.map(|stands| stands.guard).collect())
+    }
+
+    /// Words that stand in two places are still there when the guard is not.
+    pub(super) fn each_stands_once() {
+        for stands in ALL {
+            let times = stands.source.matches(stands.words).count();
+            assert_eq!(
+                times, 1,
+                "{:?} in {}: {:?}",
+                stands.guard, stands.file, stands.words
+            );
+        }
     }
 
     pub(super) fn all() -> impl Iterator<Item = Guard> {

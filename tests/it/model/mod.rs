@@ -286,6 +286,7 @@ fn draw(seed: u64, states: usize, guards: Guards) -> Result<usize, String> {
 #[test]
 fn every_guard_is_needed() {
     assert_eq!(format!("{:?}", Guards::of_the_product()), "missing guards: []");
+    Guards::each_stands_once();
     for guard in Guards::all() {
         let harm = search(&SHORT[soonest(guard)], Guards::without(guard)).err();
         let story = harm.unwrap_or_else(|| panic!("nothing comes of taking {guard:?} out"));
