@@ -11,19 +11,15 @@ use crate::bare::{self, Place};
 
 pub(crate) const WORD: &str = "single";
 
-/// Until SIGTERM.
+/// Until SIGTERM; what it has begun it ends.
 pub(crate) async fn run() -> Result<(), Fail> {
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        ended = work() => ended,
-    }
-}
-
-async fn work() -> Result<(), Fail> {
     let mut place = Place::open().await?;
     loop {
-        let saga = place.requests.next().await.ok_or("the consumer has ended")??;
+        let saga = tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            next = place.requests.next() => next.ok_or("the consumer has ended")??,
+        };
         let (ids, events, tag) = ([saga.deletion], [saga.event], saga.tag);
         let one = [saga];
         // The intent of the first step is durable with the admission.

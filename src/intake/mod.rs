@@ -24,6 +24,9 @@ use crate::store::StoreError;
 use bulks::Bulks;
 pub use reception::Reception;
 
+/// A batch of fewer than these says that what comes comes alone: nobody waits for company then.
+const COMPANY_MIN: usize = 8;
+
 /// Between a batch that could not be decided and the next try: so long at first, twice as long each time, never longer
 /// than the last. Every try costs each message a delivery, and those are limited (see `broker/topology.rs`).
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -34,7 +37,7 @@ const RETRY_LAST: Duration = Duration::from_secs(60);
 pub struct Settings {
     /// Requests of one admission, which is one transaction.
     pub batch_max: usize,
-    /// How long a batch waits for company after its first request.
+    /// How long a batch waits for company after its first request, while requests come in company at all.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// Whether the world is told of every accepted request as well, beside its outcome.
@@ -98,12 +101,18 @@ impl Intake {
         let mut voice = self.reception.store.outage().voice("admitting requests");
         let mut undecided = 0;
         let mut bulks = Bulks::default();
-        let (batch_max, linger) = (self.reception.settings.batch_max, self.reception.settings.linger);
+        let batch_max = self.reception.settings.batch_max;
+        // At the start there may be a queue.
+        let mut linger = self.reception.settings.linger;
         loop {
             let outcome = tokio::select! {
                 done = bulks.done(), if !bulks.is_empty() => done,
                 batch = self.inlet.next_batch(batch_max, linger) => {
                     let Some(mut batch) = batch else { break };
+                    linger = match batch.deliveries().len() {
+                        0..COMPANY_MIN => Duration::ZERO,
+                        _ => self.reception.settings.linger,
+                    };
                     match self.reception.decide(batch.take()).await {
                         Ok(many) if many.is_empty() => Ok(batch),
                         Ok(many) => {

@@ -18,7 +18,7 @@ use crate::telemetry::{self, Instruments};
 
 /// Events of one publish and one crossing-off: as many as one group commit makes true.
 const PAGE_MAX: usize = 500;
-/// What is confirmed waits at most this long to be crossed off with others.
+/// While others are being published, an event waits at most this long for company; each page is a commit.
 const GATHER_MAX: Duration = Duration::from_millis(20);
 /// How often the table is looked through for what memory lost.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -49,10 +49,12 @@ impl Relay {
             if page.iter().any(is_answer) {
                 relay.answered.poke();
             }
-            // Somebody waits for what it asks; nobody waits for the company of events.
-            let until = match page.iter().any(is_call) {
-                true => tokio::time::Instant::now(),
-                false => tokio::time::Instant::now() + GATHER_MAX,
+            while pages.try_join_next().is_some() {}
+            // Who comes alone, or is waited for by a caller, waits for nobody.
+            let now = tokio::time::Instant::now();
+            let until = match pages.is_empty() || page.iter().any(is_call) {
+                true => now,
+                false => now + GATHER_MAX,
             };
             while page.len() < PAGE_MAX {
                 let room = PAGE_MAX - page.len();
