@@ -1,4 +1,4 @@
-# Sourced by the `setup` of each peer. What is installed is what the lock file beside that `setup` says, and the mark
+# Sourced by the scripts of each peer. What is installed is what the lock file beside that `setup` says, and the mark
 # in `ready` is that file's checksum, so that another lock is installed again. 3 is the word for "cannot be had here".
 
 cannot() {
@@ -21,9 +21,19 @@ npm_into() {
     command -v npm > /dev/null || cannot "npm is not here; it comes with Node.js"
     mkdir -p "$1"
     cp "$2/package.json" "$2/package-lock.json" "$1/"
-    npm ci --prefix "$1" --no-audit --no-fund --loglevel=error > "$1/setup.log" 2>&1 \
+    npm ci --ignore-scripts --prefix "$1" --no-audit --no-fund --loglevel=error > "$1/setup.log" 2>&1 \
         || cannot "npm could not install what $2/package-lock.json lists: see $1/setup.log"
     mark "$1" "$2/package-lock.json"
+}
+
+# The peers on Node.js want a newer one than many machines have, so their locks bring one for Linux.
+# with_node INTO SCRIPT ARGUMENTS...
+with_node() {
+    local dir node
+    dir=$(cd "$1" && pwd)
+    node=$(compgen -G "$dir/node_modules/node-linux-*/bin/node" || command -v node)
+    shift
+    exec "$node" "$1" "$dir" "${@:2}"
 }
 
 # pip_into INTO HERE
