@@ -198,6 +198,8 @@ fn check(path: &str, text: &str) -> Vec<String> {
 
 fn check_lock(lock: &str) -> Vec<String> {
     let lock: toml::Table = lock.parse().expect("Cargo.lock is TOML");
+    /// The packages of this workspace.
+    const OURS: [&str; 2] = ["sexton", "sexton-bench"];
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found = Vec::new();
     for package in lock
@@ -210,7 +212,7 @@ fn check_lock(lock: &str) -> Vec<String> {
         let name = field("name").unwrap_or_default();
         *versions.entry(name).or_default() += 1;
         match field("source") {
-            None if name == env!("CARGO_PKG_NAME") => {}
+            None if OURS.contains(&name) => {}
             Some("registry+https://github.com/rust-lang/crates.io-index") => {}
             source => found.push(format!(
                 "Cargo.lock: {name} comes from {source:?}. Instead: depend on a release from crates.io."

@@ -1,5 +1,6 @@
 //! What there is: the tables, the processes, the broker's queue, and the world outside. Time is ticks that are left.
 
+use super::luck::Luck;
 use super::words::{Attempt, Ended, Said, Word};
 
 /// A lease, in ticks. It is renewed whenever time passes for a process that is well.
@@ -127,37 +128,6 @@ pub(super) struct Target {
     pub(super) done: [bool; 3],
     /// The deletion that took its first step back.
     pub(super) taken_back_by: Option<u8>,
-}
-
-/// What may still go wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Luck {
-    pub(super) crashes: u8,
-    pub(super) stalls: u8,
-    pub(super) lost_answers: u8,
-    pub(super) unknowns: u8,
-    pub(super) lost_publishes: u8,
-    pub(super) cancels: u8,
-    /// Of all of them together.
-    pub(super) most: u8,
-}
-
-impl Luck {
-    fn sum(&self) -> u8 {
-        self.crashes + self.stalls + self.lost_answers + self.unknowns + self.lost_publishes + self.cancels
-    }
-
-    /// One of them has just gone wrong.
-    pub(super) fn is_counted(&mut self, before: &Luck) {
-        self.most -= before.sum() - self.sum();
-        if self.most == 0 {
-            *self = Luck::default();
-        }
-    }
-
-    pub(super) fn is_used_up(&self) -> bool {
-        *self == Luck::default()
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,6 +15,7 @@ mod drawn;
 mod effects;
 mod guards;
 mod intake;
+mod luck;
 mod outside;
 mod process;
 mod protocol;
@@ -25,9 +26,9 @@ use std::time::Instant;
 
 use stateright::{Checker, Model};
 
-use cluster::Luck;
 use drawn::Chance;
 use guards::{Guard, Guards};
+use luck::Luck;
 use protocol::Protocol;
 
 /// A request in the broker's queue: for which target, and under which key.

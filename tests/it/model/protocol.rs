@@ -4,9 +4,10 @@ use stateright::{Model, Property};
 
 use super::Message;
 use super::batch::Answer;
-use super::cluster::{Cluster, Delivery, Event, Harm, LEASE, Life, Luck, Orphan, Process, Stage, TIMEOUT};
+use super::cluster::{Cluster, Delivery, Event, Harm, LEASE, Life, Orphan, Process, Stage, TIMEOUT};
 use super::effects::Outcome;
 use super::guards::{Guard, Guards};
+use super::luck::Luck;
 use super::words::Attempt;
 
 pub(super) struct Protocol {
