@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig
 
 sagas = int(sys.argv[1])
+sys.excepthook = lambda kind, error, _: print(f"dbos-py: {kind.__name__}: {str(error).split(chr(10))[0]}", file=sys.stderr)
 url = os.environ["DATABASE_URL"].replace("postgres://", "postgresql://", 1)
 engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
 config = DBOSConfig(name="peer", system_database_url=url, sys_db_pool_size=20, log_level="ERROR",
