@@ -18,6 +18,7 @@ from celery import chain
 from work import app, step1, step2, step3, step4
 
 sagas = int(sys.argv[1])
+sys.excepthook = lambda kind, error, _: print(f"celery: {kind.__name__}: {str(error).split(chr(10))[0]}", file=sys.stderr)
 
 
 def main():

@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 sagas = int(sys.argv[1])
+sys.excepthook = lambda kind, error, _: print(f"temporal: {kind.__name__}: {str(error).split(chr(10))[0]}", file=sys.stderr)
 at_once = 100
 STEPS = ("step1", "step2", "step3", "step4")
 

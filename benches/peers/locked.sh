@@ -46,10 +46,14 @@ pip_into() {
     mark "$1" "$2/requirements.txt"
 }
 
-# cargo_into INTO WORKSPACE PACKAGE
+# cargo_into INTO WORKSPACE PACKAGE: each has a mark of its own, as they can share a folder.
 cargo_into() {
+    local mark="$1/ready-$3" sum
+    sum=$(cat "$2/Cargo.lock" "$2/$3/Cargo.toml" "$2/$3/src/main.rs" | cksum)
+    [ "$(cat "$mark" 2> /dev/null)" = "$sum" ] && return
     command -v cargo > /dev/null || cannot "cargo is not here"
     mkdir -p "$1"
-    CARGO_TARGET_DIR="$1" cargo build --quiet --locked --release --manifest-path "$2/Cargo.toml" --package "$3" \
-        > "$1/setup.log" 2>&1 || cannot "cargo could not build $3: see $1/setup.log"
+    CARGO_TARGET_DIR="$1" cargo build --quiet --locked --release --manifest-path "$2/Cargo.toml" --package "peer-$3" \
+        > "$1/setup-$3.log" 2>&1 || cannot "cargo could not build peer-$3: see $1/setup-$3.log"
+    echo "$sum" > "$mark"
 }
