@@ -176,7 +176,8 @@ fn chosen(plan: &Plan, state: &State, row: &Row) -> Why {
         ..answer(
             "due",
             format!("nobody has it; next is {place}"),
-            "a running worker whose settings have the systems of its plan takes it".into(),
+            "a running worker whose settings have the systems of its plan takes it; `sexton systems list` tells whether one is shut"
+                .into(),
         )
     }
 }
