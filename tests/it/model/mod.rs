@@ -115,7 +115,7 @@ const fn luck([crashes, stalls, lost_answers, unknowns, lost_publishes, cancels]
     }
 }
 
-/// Each is searched to its end; together they have every three faults at once of one deletion, every two of two.
+/// Each is searched to its end; together they have every three faults at once of one deletion; of two, each one and two pairs.
 const SHORT: &[Bounds] = &[
     bounds(
         "two crashes, an unknown outcome, a cancel",
