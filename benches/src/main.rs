@@ -47,9 +47,8 @@ async fn act() -> Result<ExitCode, Fail> {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => measure(&Scenario::ALL).await,
         // Started again by itself, so that each of these has a process of its own, as Sexton has.
-        [bare::WORD, "migrate"] => bare::migrate().await.map(|()| ExitCode::SUCCESS),
+        [bare::WORD | single::WORD, "migrate"] => bare::migrate().await.map(|()| ExitCode::SUCCESS),
         [bare::WORD, "run"] => bare::run().await.map(|()| ExitCode::SUCCESS),
-        [single::WORD, "migrate"] => bare::migrate().await.map(|()| ExitCode::SUCCESS),
         [single::WORD, "run"] => single::run().await.map(|()| ExitCode::SUCCESS),
         [messages::WORD, requests] => messages::publish_as_told(requests)
             .await

@@ -10,7 +10,9 @@ use lapin::options::{
     QueueBindOptions, QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, PublisherConfirm,
+};
 use sexton::broker::{Broker, BrokerSettings, EVENTS_EXCHANGE, REQUESTS_EXCHANGE, REQUESTS_QUEUE};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -125,18 +127,9 @@ pub(crate) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail>
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let bodies: Vec<String> = (0..requests).map(|_| body()).collect();
     for part in bodies.chunks(PRELOAD_BATCH) {
-        let publishes = part.iter().map(|body| async {
-            channel
-                .basic_publish(
-                    REQUESTS_EXCHANGE.into(),
-                    "bench".into(),
-                    BasicPublishOptions::default(),
-                    body.as_bytes(),
-                    properties(),
-                )
-                .await?
-                .await
-        });
+        let publishes = part
+            .iter()
+            .map(|body| async { publish(&channel, body).await?.await });
         let confirms = try_join_all(publishes).await?;
         if !confirms
             .iter()
@@ -154,10 +147,18 @@ fn body() -> String {
     format!(r#"{{"target":{{"type":"bench.noop","id":"{id}"}},"tenant":"bench","key":"{key}"}}"#)
 }
 
-fn properties() -> BasicProperties {
-    BasicProperties::default()
-        .with_delivery_mode(2)
-        .with_content_type("application/json".into())
+async fn publish(channel: &Channel, body: &str) -> lapin::Result<PublisherConfirm> {
+    channel
+        .basic_publish(
+            REQUESTS_EXCHANGE.into(),
+            "bench".into(),
+            BasicPublishOptions::default(),
+            body.as_bytes(),
+            BasicProperties::default()
+                .with_delivery_mode(2)
+                .with_content_type("application/json".into()),
+        )
+        .await
 }
 
 fn random() -> Uuid {
@@ -183,15 +184,7 @@ impl Asker {
     pub(crate) async fn ask(&self, outcomes: &mut Outcomes) -> Result<Duration, Fail> {
         let body = body();
         let began = Instant::now();
-        self.channel
-            .basic_publish(
-                REQUESTS_EXCHANGE.into(),
-                "bench".into(),
-                BasicPublishOptions::default(),
-                body.as_bytes(),
-                properties(),
-            )
-            .await?;
+        publish(&self.channel, &body).await?;
         Ok(outcomes.count(1).await? - began)
     }
 }

@@ -57,6 +57,14 @@ pub(crate) enum Feed {
 }
 
 impl Rival {
+    /// Sexton and its base in this turn. Whoever goes first finds a fresher disk; that is each one's luck in turn.
+    pub(crate) fn in_turn(turn: usize, base: Rival) -> [Rival; 2] {
+        match turn % 2 {
+            0 => [Rival::Sexton, base],
+            _ => [base, Rival::Sexton],
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Rival::Sexton => "sexton",

@@ -18,11 +18,7 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
     );
     let (mut ours, mut base) = (Percentiles::default(), Percentiles::default());
     for turn in 0..runs {
-        let mut order = [Rival::Sexton, Rival::Single];
-        if turn % 2 == 1 {
-            order.reverse();
-        }
-        for rival in order {
+        for rival in Rival::in_turn(turn, Rival::Single) {
             let waits = rivals::one_at_a_time(services, rival, turn, requests).await?;
             let millis: Vec<f64> = waits.iter().map(|wait| wait.as_secs_f64() * 1_000.0).collect();
             let of = if rival == Rival::Sexton {

@@ -43,13 +43,8 @@ pub(super) async fn measure(services: &Services, feed: Feed, report: &mut Report
     let (mut sexton, mut bare): (Vec<Run>, Vec<Run>) = (Vec::new(), Vec::new());
     let (mut turn, mut void) = (0, 0);
     while bare.len() < runs {
-        // Whoever goes first finds a fresher disk; that is each one's luck in turn.
-        let mut order = [Rival::Sexton, Rival::Bare];
-        if turn % 2 == 1 {
-            order.reverse();
-        }
         let mut pair = Vec::new();
-        for rival in order {
+        for rival in Rival::in_turn(turn, Rival::Bare) {
             let run = rivals::measure(services, rival, feed, turn, requests).await?;
             say(rival, turn, &run);
             pair.push((rival, run));

@@ -229,7 +229,7 @@ fn search(bounds: &Bounds, guards: Guards) -> Result<usize, String> {
 
 fn verdict(checker: impl Checker<Protocol>) -> Result<usize, String> {
     match checker.discoveries().into_iter().next() {
-        None => Ok(checker.state_count().min(checker.unique_state_count())),
+        None => Ok(checker.unique_state_count()),
         Some((property, path)) => {
             let missing = format!("{:?}", checker.model().guards);
             let harm = path.last_state().harm;
