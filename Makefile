@@ -24,7 +24,7 @@ contract:
 
 # The model of the protocol within larger bounds than `make test` has time for.
 model: setup
-	SEXTON_MODEL_LONG=1 scripts/test -E 'test(/^model::invariant_/)'
+	SEXTON_MODEL_LONG=1 scripts/test -E 'binary(model) & test(/^invariant_/)'
 
 # 20,000 deletions while everything fails; ends with what was lost, done twice or stuck. `make storm SEED=7` asks for the
 # same and fails the same again.

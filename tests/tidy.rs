@@ -199,7 +199,7 @@ fn check(path: &str, text: &str) -> Vec<String> {
 fn check_lock(lock: &str) -> Vec<String> {
     let lock: toml::Table = lock.parse().expect("Cargo.lock is TOML");
     /// The packages of this workspace.
-    const OURS: [&str; 2] = ["sexton", "sexton-bench"];
+    const OURS: [&str; 3] = ["sexton", "sexton-bench", "sexton-model"];
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
     let mut found = Vec::new();
     for package in lock

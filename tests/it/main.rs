@@ -48,7 +48,6 @@ mod late;
 mod malformed;
 mod malformed_kinds;
 mod matrix;
-mod model;
 mod outages;
 mod outages_of_postgres;
 mod outages_of_the_broker;

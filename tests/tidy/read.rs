@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// All that has Rust of ours. Not every package has all of them.
-const FOLDERS: [&str; 5] = ["src", "tests", "examples", "benches", "fuzz"];
+const FOLDERS: [&str; 6] = ["src", "tests", "examples", "benches", "model", "fuzz"];
 
 /// `src/a/b.rs` is [a, b], `src/a/mod.rs` is [a], `src/lib.rs` is [lib].
 pub(crate) fn module_of(path: &str) -> Vec<&str> {

@@ -47,7 +47,7 @@ macro_rules! stands {
         Stands {
             guard: Guard::$guard,
             file: $file,
-            source: include_str!(concat!("../../../", $file)),
+            source: include_str!(concat!("../", $file)),
             words: $words,
         }
     };

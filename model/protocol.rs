@@ -4,6 +4,7 @@ use stateright::{Model, Property};
 
 use super::Message;
 use super::batch::Answer;
+use super::beside::Beside;
 use super::cluster::{Cluster, Delivery, Event, Harm, LEASE, Life, Orphan, Process, Stage, TIMEOUT};
 use super::effects::Outcome;
 use super::guards::{Guard, Guards};
@@ -17,6 +18,8 @@ pub(super) struct Protocol {
     /// From where nothing can go wrong any more, one way is followed: all others only change the order of what has nothing to
     /// do with each other.
     pub(super) one_way: bool,
+    /// Other deletions are in the same lanes ([`super::beside`]).
+    pub(super) beside: bool,
     pub(super) guards: Guards,
 }
 
@@ -45,6 +48,7 @@ pub(super) enum Act {
     StallAtTheLastLook(u8, usize),
     Wake(u8),
     Tick,
+    Beside(Beside),
 }
 
 impl Model for Protocol {
@@ -87,6 +91,9 @@ impl Model for Protocol {
                 Life::Stalled => acts.push(Act::Wake(process)),
             }
         }
+        if self.beside && !(self.one_way && all.is_calm()) {
+            acts.extend(self.of_others(all).map(Act::Beside));
+        }
         if self.one_way && all.is_calm() {
             // Time passes last, when nobody has anything to do.
             let first = acts.iter().position(|act| *act != Act::Tick).unwrap_or_default();
@@ -117,9 +124,11 @@ impl Model for Protocol {
         vec![
             Property::always("nothing comes to harm", |_, all: &Cluster| all.harm.is_none()),
             Property::always("every end is a good one", |model: &Protocol, all: &Cluster| {
+                // Nobody may need luck, bad or good, to get there.
                 let mut acts = Vec::new();
                 model.actions(all, &mut acts);
-                !acts.is_empty() || all.harm.is_some() || all.is_over()
+                let goes_on = |act: &Act| !act.goes_wrong() && !matches!(act, Act::Beside(_));
+                acts.iter().any(goes_on) || all.harm.is_some() || all.is_over()
             }),
         ]
     }
@@ -263,6 +272,10 @@ impl Protocol {
             || all.lanes.iter().enumerate().any(orphaned)
             || all.rows.iter().any(|row| row.wait > 0)
             || !all.orphans.is_empty();
+        runs && self.time_may_pass(all)
+    }
+
+    pub(super) fn time_may_pass(&self, all: &Cluster) -> bool {
         let at_timeout = |one: &Process| {
             one.life == Life::Well
                 && one
@@ -270,7 +283,7 @@ impl Protocol {
                     .iter()
                     .any(|carried| matches!(carried.stage, Stage::Acts(_, 1)))
         };
-        runs && !all.processes.iter().any(at_timeout)
+        !all.processes.iter().any(at_timeout)
     }
 
     fn happens(&self, all: &mut Cluster, act: Act) {
@@ -353,6 +366,7 @@ impl Protocol {
                 self.go_on(all, process);
             }
             Act::Tick => self.tick(all),
+            Act::Beside(beside) => self.happens_beside(all, beside),
         }
     }
 }

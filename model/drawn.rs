@@ -4,9 +4,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use stateright::Chooser;
 
-use super::batch::Answer;
 use super::cluster::Cluster;
-use super::effects::Outcome;
 use super::protocol::{Act, Protocol};
 
 /// One act in so many goes wrong while any still can: a story has some forty, so what goes wrong is spread over all of it.
@@ -35,23 +33,6 @@ impl Chooser<Protocol> for Chance {
         match these.as_slice() {
             [] => rng.random_range(0..acts.len()),
             some => some[rng.random_range(0..some.len())],
-        }
-    }
-}
-
-impl Act {
-    /// It is one of what there is a budget for.
-    fn goes_wrong(self) -> bool {
-        match self {
-            Act::Crash(_)
-            | Act::SignOff(_)
-            | Act::Stall(_)
-            | Act::StallAtTheLastLook(..)
-            | Act::PublishIsLost(_)
-            | Act::Cancel(_) => true,
-            Act::Admit(_, answer) | Act::Commit(_, answer) => answer != Answer::Heard,
-            Act::Conclude(_, _, _, outcome) => outcome != Outcome::Heard,
-            _ => false,
         }
     }
 }

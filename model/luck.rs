@@ -29,4 +29,23 @@ impl Luck {
     pub(super) fn is_used_up(&self) -> bool {
         *self == Luck::default()
     }
+
+    /// All that may go wrong by the other may go wrong by this.
+    pub(super) fn has(&self, other: &Luck) -> bool {
+        let all = |of: &Luck| {
+            [
+                of.crashes,
+                of.stalls,
+                of.lost_answers,
+                of.unknowns,
+                of.lost_publishes,
+                of.cancels,
+                of.most,
+            ]
+        };
+        all(self)
+            .iter()
+            .zip(all(other))
+            .all(|(mine, others)| *mine >= others)
+    }
 }
