@@ -97,7 +97,9 @@ create sequence sexton.generation increment by 2 start with 2;
 
 -- Open deletions, and at the same time the slots: one open deletion a target. Small, since what has ended moves out;
 -- so claims stay cheap however long some reader holds an old snapshot. Its pages are left mostly empty: a row is written
--- once a record, and a new version that stays on its page touches no index (HOT) and costs a fifth of the WAL.
+-- once a record, and a new version that stays on its page touches no index (HOT) and costs a fifth of the WAL. Of such a
+-- version Postgres logs what stands between the first byte that differs and the last. So what changes stands last, and a
+-- new record before the older ones: each record is logged once, and what stands around it never again.
 create table sexton.open_deletions (
     id          uuid primary key,
     tenant      text not null,
@@ -112,15 +114,16 @@ create table sexton.open_deletions (
     lane        bigint,                             -- null: nobody has it
     epoch       integer,
     tenure      integer not null default 1,         -- raised by every claim
-    seq         integer not null default 0,         -- records in the journal
-    starts      smallint not null default 0,        -- claims since the last record
-    effect_ms   integer,                            -- hard timeout of the open intent; null: none is open
-    unwinding   boolean not null default false,
     action      "char" not null default 'd',        -- d(elete), r(estore), p(urge): which course of the plan it is
     window_of   uuid,                               -- the soft deletion that a restore or purge is about
     batched     boolean not null default false,     -- one of its requests came in a batch: others' go first
     parked      text,                               -- why a person must look; null: nobody must
-    due_at      timestamptz not null                -- meaningful while nobody has it
+    due_at      timestamptz not null,               -- meaningful while nobody has it
+    unwinding   boolean not null default false,
+    starts      smallint not null default 0,        -- claims since the last record
+    effect_ms   integer,                            -- hard timeout of the open intent; null: none is open
+    seq         integer not null default 0,         -- records in the journal
+    records     text not null default ''            -- the newest of them, as `sexton.journal` reads them
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create unique index open_slot on sexton.open_deletions (tenant, target_type, target_id);
@@ -162,21 +165,54 @@ create table sexton.deletions (
     seq         integer not null,
     result      text not null,                      -- deleted, already_gone, absent, or the end's own word
     action      "char" not null default 'd',        -- as in open_deletions
-    detail      jsonb not null
+    detail      jsonb not null,
+    records     text not null default ''            -- the last of its journal, as in open_deletions
 ) partition by range (id);
 
 create index deletions_target on sexton.deletions (tenant, target_type, target_id);
 
--- The journal: what was intended and what came of it. Append only.
-create table sexton.journal (
+-- The journal: what was intended and what came of it. A deletion's newest records stand in its own row, the older ones of
+-- a long one in pages. Append only.
+create table sexton.journal_pages (
     deletion_id uuid not null,
-    seq         integer not null,
-    tenure      integer not null,
-    lane        bigint not null,
-    at          timestamptz not null default now(),
-    entries     json not null,                      -- as text: half the size of jsonb, and read whole
+    seq         integer not null,                   -- of the newest record of the page
+    admitted_at timestamptz not null,
+    records     text not null,
     primary key (deletion_id, seq)
 ) partition by range (deletion_id);
+
+-- What is written most often is kept short: [i]ntent and the verdicts [d]one and already [g]one of a step and an attempt, and
+-- the [e]nd of a deletion that is completed. (deletion/shorthand.rs)
+create function sexton.spelled(entry json) returns json language sql immutable strict parallel safe as $$
+    select case when json_typeof(entry) <> 'array' then entry
+        else case entry ->> 0
+            when 'i' then json_build_object('e', 'intent', 'step', entry -> 1, 'attempt', entry -> 2)
+            when 'd' then json_build_object('e', 'verdict', 'step', entry -> 1, 'attempt', entry -> 2,
+                                            'verdict', json_build_object('is', 'done'))
+            when 'g' then json_build_object('e', 'verdict', 'step', entry -> 1, 'attempt', entry -> 2,
+                                            'verdict', json_build_object('is', 'already_gone'))
+            when 'e' then json_build_object('e', 'ended', 'end',
+                                            json_build_object('end', 'completed', 'result', entry -> 1))
+            else entry
+        end
+    end
+$$;
+
+-- All of it, a row for each record. Records are JSON with commas between them, the newest first, and each is
+-- [tenure, lane, milliseconds since its deletion was admitted, entry, entry …].
+create view sexton.journal as
+select j.deletion_id, (j.seq - r.place + 1)::integer as seq, (r.record ->> 0)::integer as tenure,
+       (r.record ->> 1)::bigint as lane, j.admitted_at + (r.record ->> 2)::bigint * interval '1 millisecond' as at,
+       (select json_agg(sexton.spelled(e.entry) order by e.place)
+        from json_array_elements(r.record) with ordinality e (entry, place) where e.place > 3) as entries
+from (
+    select id, seq, admitted_at, records from sexton.open_deletions
+    union all
+    select id, seq, admitted_at, records from sexton.deletions
+    union all
+    select deletion_id, seq, admitted_at, records from sexton.journal_pages
+) j (deletion_id, seq, admitted_at, records)
+cross join lateral json_array_elements(('[' || j.records || ']')::json) with ordinality r (record, place);
 
 -- ── After the end ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -280,7 +316,7 @@ declare
 begin
     -- Two workers that start in the same moment must not both make one.
     perform pg_advisory_xact_lock(hashtext('sexton.ensure_partitions'));
-    foreach parent in array array['requests', 'deletions', 'journal'] loop
+    foreach parent in array array['requests', 'deletions', 'journal_pages'] loop
         for n in -1..2 loop
             low := date_trunc('month', now() at time zone 'utc') at time zone 'utc' + make_interval(months => n);
             if to_regclass(format('sexton.%s_%s', parent, to_char(low at time zone 'utc', 'YYYYMM'))) is null then
@@ -301,7 +337,8 @@ begin
     for parent in
         select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
         where i.inhparent = 'sexton.keys'::regclass
-          and to_date(right(c.relname, 8), 'YYYYMMDD') < (now() at time zone 'utc')::date - p_key_days
+          -- As text, which any name is: the planner may ask it of every table before it asks whose part it is.
+          and right(c.relname, 8) < to_char((now() at time zone 'utc')::date - p_key_days, 'YYYYMMDD')
     loop
         execute format('drop table sexton.%I', parent);
     end loop;

@@ -4,6 +4,23 @@
 -- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
 -- locks, and never a plan that was made while the table was empty.
 
+-- The records of a deletion with one more before them, as `sexton.journal` reads them.
+create function sexton.with_record(tenure integer, lane bigint, admitted_at timestamptz, entries text, records text)
+returns text language sql stable as $$
+    select '[' || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
+        || case when records = '' then '' else ',' || records end
+$$;
+
+-- The row is as its writer believes: claimed by nobody since, no record later, and in this lane.
+create function sexton.is_ours(
+    tenure integer, seq integer, lane bigint, epoch integer,
+    p_tenure integer, p_seq integer, p_lane bigint, p_epoch integer
+) returns boolean language sql immutable as $$
+    select tenure = p_tenure and seq = p_seq
+        -- Not `=`, which the index of lanes could serve: the planner then compares all of the lane with all of the input.
+        and lane is not distinct from p_lane and epoch is not distinct from p_epoch
+$$;
+
 create function sexton.write_records(
     p_lane bigint,
     p_epoch integer,
@@ -11,7 +28,7 @@ create function sexton.write_records(
     p_ids uuid[],                -- sorted
     p_tenures integer[],
     p_seqs integer[],            -- records that the writer knows of
-    p_entries text[],
+    p_entries text[],            -- as `sexton.journal` keeps them, each behind a comma
     p_due timestamptz[],         -- null: the lane keeps it; else nobody has it until then
     p_effect_ms integer[],       -- hard timeout of an intent in this record
     p_unwinding boolean[],
@@ -37,9 +54,10 @@ declare
     v_words text[];
     v_details text[];
     v_event_ids uuid[];
-    v_ending uuid[];
-    v_results text[];
-    v_end_details text[];
+    v_requests uuid[];
+    v_plans integer[];
+    v_seqs integer[];
+    v_long uuid[];
     v_untils timestamptz[];
     v_looks integer[];
     v_ended uuid[];
@@ -62,62 +80,98 @@ begin
     end if;
 
     with input as (
-        select * from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
-                             p_until, p_looks, p_detail, p_announce, p_events)
+        select i.*,
+               -- Kept as text, but only what jsonb would take as well (no NUL), so that whoever asks may cast it.
+               case when ('[0' || i.entries || ']')::jsonb is not null then i.entries end as kept
+        from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
+                    p_until, p_looks, p_detail, p_announce, p_events)
             as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, until, looks, detail, announce, event)
     ), written as (
         update sexton.open_deletions d
-        set seq = d.seq + 1,
-            starts = 0,
-            lane = case when i.due is null then d.lane end,
+        set lane = case when i.due is null then d.lane end,
             epoch = case when i.due is null then d.epoch end,
+            parked = i.parked,
             -- Unchanged while the lane keeps it, so that the update stays on its page (HOT) and touches no index.
             -- A deadline that came nearer meanwhile, by a request that was folded in, is not slept through.
             due_at = case when i.due is null then d.due_at
                           when d.deadline > now() and i.due < '9999-01-01' and i.effect_ms is null
                               then least(greatest(i.due, now()), d.deadline)
                           else greatest(i.due, now()) end,
-            effect_ms = i.effect_ms,
             unwinding = i.unwinding,
-            parked = i.parked
+            starts = 0,
+            effect_ms = i.effect_ms,
+            seq = d.seq + 1,
+            records = sexton.with_record(d.tenure, p_lane, d.admitted_at, i.kept, d.records)
         from input i
-        where d.id = i.id and d.tenure = i.tenure and d.seq = i.seq
-          -- Not `=`, which the index of lanes could serve: the planner then compares all of the lane with all of the input.
-          and d.lane is not distinct from p_lane and d.epoch is not distinct from p_epoch
-        returning d.id, d.seq, d.tenure, i.entries, i.result, i.until, i.looks, i.detail, i.announce, i.event
-    ), journaled as (
-        insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
-        -- Kept as text, but only what jsonb would take as well (no NUL), so that whoever asks may cast it.
-        select w.id, w.seq, w.tenure, p_lane, case when w.entries::jsonb is not null then w.entries::json end from written w
+        where i.result is null and d.id = i.id
+          and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
+        returning d.id, d.seq, d.request_id, d.plan, i.detail, i.announce, i.event, octet_length(d.records) > 1000 as is_long
+    ), ended as (
+        delete from sexton.open_deletions d
+        using input i
+        where i.result is not null and d.id = i.id
+          and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
+        returning d.*, i.kept, i.result, i.until, i.looks, i.detail, i.announce, i.event
+    ), moved as (
+        insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
+                                      admitted_at, seq, result, action, detail, records)
+        select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
+               e.admitted_at, e.seq + 1, e.result, e.action, e.detail::jsonb,
+               sexton.with_record(e.tenure, p_lane, e.admitted_at, e.kept, e.records)
+        from ended e
+    ), told as (
+        select w.id, w.seq, w.request_id, w.plan, w.detail, w.announce, w.event, w.is_long,
+               null::text as result, null::timestamptz as until, null::integer as looks, null::uuid as window_of,
+               false as batched
+        from written w
+        union all
+        select e.id, e.seq + 1, e.request_id, e.plan, e.detail, e.announce, e.event, false, e.result, e.until, e.looks,
+               e.window_of, e.batched
+        from ended e
     )
     -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the input
     -- again, each would compare every id with every other.
-    select array_agg(w.id),
-           array_agg(w.id) filter (where w.announce is not null),
-           array_agg(w.announce) filter (where w.announce is not null),
-           array_agg(w.detail) filter (where w.announce is not null),
-           array_agg(w.event) filter (where w.announce is not null),
-           array_agg(w.id) filter (where w.result is not null),
-           array_agg(w.result) filter (where w.result is not null),
-           array_agg(w.detail) filter (where w.result is not null),
-           array_agg(w.until) filter (where w.result is not null),
-           array_agg(w.looks) filter (where w.result is not null)
-    into v_written, v_announced, v_words, v_details, v_event_ids, v_ending, v_results, v_end_details, v_untils, v_looks
-    from written w;
+    select array_agg(b.id),
+           array_agg(b.id) filter (where b.announce is not null),
+           array_agg(b.announce) filter (where b.announce is not null),
+           array_agg(b.detail) filter (where b.announce is not null),
+           array_agg(b.event) filter (where b.announce is not null),
+           array_agg(b.request_id) filter (where b.announce is not null),
+           array_agg(b.plan) filter (where b.announce is not null),
+           array_agg(b.seq) filter (where b.announce is not null),
+           array_agg(b.id) filter (where b.is_long),
+           array_agg(b.id) filter (where b.result is not null),
+           array_agg(b.until) filter (where b.result is not null),
+           array_agg(b.looks) filter (where b.result is not null),
+           array_agg(b.window_of) filter (where b.window_of is not null),
+           array_agg(b.id) filter (where b.window_of is not null),
+           array_agg(b.id) filter (where b.until is not null and b.result = 'soft_deleted'),
+           array_agg(b.id) filter (where b.until is not null and b.result <> 'soft_deleted'),
+           array_agg(b.id) filter (where b.batched)
+    into v_written, v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs, v_long, v_ended, v_untils,
+         v_looks, v_windows, v_of, v_soft, v_watched, v_batched
+    from told b;
+
+    -- A long journal turns its page: what is written again and again stays small.
+    if v_long is not null then
+        insert into sexton.journal_pages (deletion_id, seq, admitted_at, records)
+        select d.id, d.seq, d.admitted_at, d.records from sexton.open_deletions d where d.id = any (v_long);
+        update sexton.open_deletions d set records = '' where d.id = any (v_long);
+    end if;
 
     -- A statement of its own: it must see every request that was folded in before the row was locked above.
     if v_announced is not null then
         insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
-        select case when r.request_id = d.request_id then i.event else gen_random_uuid() end,
-               'events', i.announce, r.request_id, d.id, d.plan, d.seq, i.detail::jsonb, p_at,
+        select case when r.request_id = i.request_id then i.event else gen_random_uuid() end,
+               'events', i.announce, r.request_id, i.id, i.plan, i.seq, i.detail::jsonb, p_at,
                -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
-               case when r.request_id = d.request_id then now() + interval '15 seconds' else now() end
-        from unnest(v_announced, v_words, v_details, v_event_ids) as i (id, announce, detail, event)
-        join sexton.open_deletions d on d.id = i.id
+               case when r.request_id = i.request_id then now() + interval '15 seconds' else now() end
+        from unnest(v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs)
+            as i (id, announce, detail, event, request_id, plan, seq)
         cross join lateral (
-            select d.request_id
+            select i.request_id
             union all
-            select j.request_id from sexton.joined j where j.deletion_id = d.id
+            select j.request_id from sexton.joined j where j.deletion_id = i.id
         ) r;
         get diagnostics v_events = row_count;
         if v_events > cardinality(v_announced) then
@@ -125,28 +179,7 @@ begin
         end if;
     end if;
 
-    if v_ending is not null then
-        with ended as (
-            delete from sexton.open_deletions d
-            using unnest(v_ending, v_results, v_end_details, v_untils) as i (id, result, detail, until)
-            where d.id = i.id
-            returning d.*, i.result, i.detail, i.until
-        ), moved as (
-            insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
-                                          admitted_at, seq, result, action, detail)
-            select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
-                   e.admitted_at, e.seq, e.result, e.action, e.detail::jsonb
-            from ended e
-        )
-        select array_agg(e.id),
-               array_agg(e.window_of) filter (where e.window_of is not null),
-               array_agg(e.id) filter (where e.window_of is not null),
-               array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
-               array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted'),
-               array_agg(e.id) filter (where e.batched)
-        into v_ended, v_windows, v_of, v_soft, v_watched, v_batched
-        from ended e;
-
+    if v_ended is not null then
         if v_batched is not null then
             insert into sexton.batch_deltas (tenant, batch, word, n)
             select r.tenant, r.batch, d.result, count(*)
@@ -160,7 +193,7 @@ begin
             group by 1, 2, 3 order by 1, 2, 3;
         end if;
         if v_soft is not null or v_watched is not null or v_windows is not null then
-            perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_ending, v_untils, v_looks);
+            perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_ended, v_untils, v_looks);
         end if;
 
         -- Whoever waited for the slot has it now; a restore, what this end left to be taken back.
@@ -253,7 +286,7 @@ create function sexton.claim(
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
     generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
-    action text, window_of uuid
+    action text, window_of uuid, records text
 )
 language plpgsql
 set enable_seqscan = off
@@ -266,7 +299,7 @@ begin
     if not found then
         return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
             null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint, null::text,
-            null::uuid;
+            null::uuid, null::text;
         return;
     end if;
     return query
@@ -307,7 +340,7 @@ begin
         returning d.*
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
-           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records
     from taken t;
 end $$;
 
@@ -320,7 +353,7 @@ create function sexton.claim_one(
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
     generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
-    action text, window_of uuid
+    action text, window_of uuid, records text
 )
 language plpgsql
 as $$
@@ -330,7 +363,7 @@ begin
     if not found then
         return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
             null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint, null::text,
-            null::uuid;
+            null::uuid, null::text;
         return;
     end if;
     return query
@@ -341,7 +374,7 @@ begin
         returning d.*
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
-           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records
     from taken t;
 end $$;
 

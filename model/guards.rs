@@ -67,7 +67,7 @@ const ALL: &[Stands] = &[
     stands!(
         TenureAndSequence,
         "migrations/0002_protocol.sql",
-        "where d.id = i.id and d.tenure = i.tenure and d.seq = i.seq"
+        "select tenure = p_tenure and seq = p_seq\n"
     ),
     stands!(
         AdopterWaits,
@@ -108,7 +108,7 @@ const ALL: &[Stands] = &[
     stands!(
         Folded,
         "migrations/0002_protocol.sql",
-        "union all\n            select j.request_id from sexton.joined j where j.deletion_id = d.id"
+        "union all\n            select j.request_id from sexton.joined j where j.deletion_id = i.id"
     ),
     stands!(
         TargetGeneration,

@@ -40,6 +40,8 @@ end $$;
 grant execute on function sexton.ensure_partitions(integer), sexton.take_over(), sexton.adopt_page(integer)
     to sexton_worker, sexton_gateway, sexton_operator;
 grant execute on function sexton.signal(uuid, text, text, text) to sexton_operator;
+-- By which the journal is read; it only spells out what it is given.
+grant execute on function sexton.spelled(json) to sexton_gateway, sexton_operator, sexton_reader;
 
 -- ── The worker: deletions are its own; what is history it appends to, and never changes ───────────────────────────
 
@@ -56,10 +58,10 @@ begin
 end $$;
 grant usage on sequence sexton.generation to sexton_worker;
 grant select on sexton.migrations, sexton.plans, sexton.workers, sexton.lanes, sexton.requests, sexton.keys,
-    sexton.rejections, sexton.open_deletions, sexton.joined, sexton.successors, sexton.deletions, sexton.journal,
+    sexton.rejections, sexton.open_deletions, sexton.joined, sexton.successors, sexton.deletions, sexton.journal, sexton.journal_pages,
     sexton.windows, sexton.watches, sexton.terms, sexton.signals, sexton.outbox, sexton.batch_deltas, sexton.batches,
     sexton.calls, sexton.shut_systems to sexton_worker;
-grant insert on sexton.requests, sexton.joined, sexton.deletions, sexton.journal, sexton.plans to sexton_worker;
+grant insert on sexton.requests, sexton.joined, sexton.deletions, sexton.journal_pages, sexton.plans to sexton_worker;
 grant insert, delete on sexton.keys to sexton_worker;
 grant insert, update on sexton.rejections, sexton.terms to sexton_worker;
 grant insert, update, delete on sexton.workers, sexton.lanes, sexton.open_deletions, sexton.successors, sexton.windows,
@@ -69,7 +71,7 @@ grant update, delete on sexton.calls to sexton_worker;
 -- ── The gateway: it keeps calls and their messages, and reads where they stand ────────────────────────────────────
 
 grant select on sexton.migrations, sexton.plans, sexton.workers, sexton.lanes, sexton.requests, sexton.keys,
-    sexton.rejections, sexton.open_deletions, sexton.joined, sexton.successors, sexton.deletions, sexton.journal,
+    sexton.rejections, sexton.open_deletions, sexton.joined, sexton.successors, sexton.deletions, sexton.journal, sexton.journal_pages,
     sexton.windows, sexton.signals, sexton.batch_deltas, sexton.batches, sexton.calls, sexton.api_keys to sexton_gateway;
 grant insert on sexton.calls, sexton.plans, sexton.workers, sexton.lanes to sexton_gateway;
 grant update (expires_at) on sexton.workers to sexton_gateway;

@@ -90,8 +90,8 @@ const FORGERIES: [(&str, Word, How); 12] = [
         Word::Twice,
         How::Sql(
             Base::Sexton,
-            "insert into sexton.journal (deletion_id, seq, tenure, lane, entries)
-             select id, seq + 1, 1, 1, '[{\"e\": \"intent\", \"step\": 1, \"attempt\": 1}]' from sexton.deletions limit 1",
+            "insert into sexton.journal_pages (deletion_id, seq, admitted_at, records)
+             select id, seq + 1, admitted_at, '[1,1,0,[\"i\",1,1]]' from sexton.deletions limit 1",
         ),
     ),
     (

@@ -39,6 +39,8 @@ pub use journal::{
     Aim, CompletedResult, End, Entry, Orphan, ParkReason, Recorded, SignalKind, StepNumber, Turn,
 };
 
+pub mod shorthand;
+
 mod state;
 pub use state::{Facts, Phase, Settled, State, Track, TransitionError};
 

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::journal::FIRST_EPOCH;
 use super::{BatchOutcome, LaneWriter, Opened, StoreError, StoredPlan};
-use crate::deletion::{Entry, EventId};
+use crate::deletion::{Entry, EventId, shorthand};
 
 /// Who asked, and why.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl LaneWriter {
             // Plans have at most 32 steps.
             steps: u16::try_from(to.plan.steps.len()).unwrap_or(u16::MAX),
         };
-        let entries = serde_json::to_string(&[entry]).unwrap_or_default();
+        let entries = shorthand::write(&[entry]);
         let (said, number): (String, i64) = sqlx::query_as(
             "/* adopt_plan */ select said, number from sexton.adopt_plan(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",

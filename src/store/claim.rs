@@ -11,7 +11,7 @@ use super::{LaneWriter, Store, StoreError};
 use crate::decide::Signal;
 use crate::deletion::{
     Action, DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant,
-    TraceContext,
+    TraceContext, shorthand,
 };
 use crate::plan::MeantBy;
 
@@ -65,6 +65,7 @@ struct ClaimRow {
     starts: Option<i16>,
     action: Option<String>,
     window_of: Option<Uuid>,
+    records: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -140,18 +141,7 @@ impl LaneWriter {
         .map(|row: RequestRow| (row.id, row))
         .collect();
 
-        let mut journals: HashMap<Uuid, Vec<Value>> = HashMap::new();
-        for (id, entries) in sqlx::query_as::<_, (Uuid, Value)>(
-            "/* claim_journal */ select deletion_id, entries from sexton.journal
-             where deletion_id = any ($1) order by deletion_id, seq",
-        )
-        .bind(&ids)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(StoreError::doing("reading the journals of claimed deletions"))?
-        {
-            journals.entry(id).or_default().push(entries);
-        }
+        let mut journals = self.journals(&rows).await?;
         let mut of_windows = self.params_of_windows(&rows).await?;
         // After the claim's commit: a signal takes the row's lock, so none can slip in between unseen.
         let mut signals = self.signals(&ids).await?;
@@ -165,7 +155,7 @@ impl LaneWriter {
                 if let Some(params) = row.window_of.and_then(|window| of_windows.remove(&window)) {
                     opened.params = params;
                 }
-                let journal = entries(journals.remove(&id).unwrap_or_default());
+                let journal = journals.remove(&id).unwrap_or_else(|| Ok(Vec::new()));
                 Some(Claimed {
                     opened,
                     starts,
@@ -174,6 +164,49 @@ impl LaneWriter {
                 })
             })
             .collect())
+    }
+
+    /// The newest records of each came with it; of a long journal the older ones are read from its pages. One that this
+    /// release cannot read parks its deletion; it never stops the claim of others.
+    async fn journals(
+        &mut self,
+        rows: &[ClaimRow],
+    ) -> Result<HashMap<Uuid, Result<Vec<Entry>, String>>, StoreError> {
+        let mut read: HashMap<Uuid, Result<Vec<Vec<Entry>>, String>> = HashMap::new();
+        let mut long = Vec::new();
+        for row in rows {
+            let Some(id) = row.id else { continue };
+            let newest = shorthand::read(row.records.as_deref().unwrap_or_default());
+            let count = newest.as_ref().map_or(0, Vec::len);
+            if newest.is_ok() && i32::try_from(count).ok() < row.seq {
+                long.push(id);
+            }
+            read.insert(id, newest);
+        }
+        if !long.is_empty() {
+            let pages: Vec<(Uuid, String)> = sqlx::query_as(
+                "/* claim_journal */ select deletion_id, records from sexton.journal_pages
+                 where deletion_id = any ($1) order by deletion_id, seq desc",
+            )
+            .bind(&long)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(StoreError::doing("reading the journals of claimed deletions"))?;
+            // From the newest page backwards, each before what is known already.
+            for (id, page) in pages {
+                if let Some(known) = read.get_mut(&id)
+                    && let Ok(newer) = known
+                {
+                    *known = shorthand::read(&page).map(|mut older| {
+                        older.append(newer);
+                        older
+                    });
+                }
+            }
+        }
+        let whole =
+            |(id, records): (Uuid, Result<Vec<Vec<Entry>>, String>)| (id, records.map(|all| all.concat()));
+        Ok(read.into_iter().map(whole).collect())
     }
 
     /// What is taken back or erased is so with the params with which it was deleted.
@@ -217,15 +250,6 @@ impl LaneWriter {
         }
         Ok(all)
     }
-}
-
-/// A journal that this release cannot read parks its deletion; it never stops the claim of others.
-fn entries(records: Vec<Value>) -> Result<Vec<Entry>, String> {
-    let mut all = Vec::new();
-    for record in records {
-        all.extend(serde_json::from_value::<Vec<Entry>>(record).map_err(|error| error.to_string())?);
-    }
-    Ok(all)
 }
 
 fn opened(row: &ClaimRow, request: Option<RequestRow>) -> Option<Opened> {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::deletion::{DeletionId, Entry, EventId};
+use crate::deletion::{DeletionId, Entry, EventId, shorthand};
 
 /// The first epoch of every fence row; a lane that finds another one has been taken over.
 pub(super) const FIRST_EPOCH: i32 = 1;
@@ -89,7 +89,7 @@ impl LaneWriter {
             "batches are sorted"
         );
         let column = |of: &dyn Fn(&Record) -> String| records.iter().map(of).collect::<Vec<_>>();
-        let entries = column(&|record| serde_json::to_string(&record.entries).unwrap_or_default());
+        let entries = column(&|record| shorthand::write(&record.entries));
         let detail = column(&|record| record.detail.to_string());
         let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
             "/* write_records */ select said, deletion_id, number from sexton.write_records(
@@ -174,8 +174,12 @@ impl LaneWriter {
         let rows: Vec<Uuid> = sqlx::query_scalar(
             "/* already_mine */ select j.deletion_id
              from unnest($1::uuid[], $2::integer[], $3::integer[], $5::text[]) as i (id, tenure, seq, entries)
-             join sexton.journal j on j.deletion_id = i.id and j.seq = i.seq + 1 and j.tenure = i.tenure
-             where j.lane = $4 and j.entries::jsonb = i.entries::jsonb",
+             cross join lateral (
+                 -- By itself, so that it is looked up by its deletion, whatever the planner thinks of the tables.
+                 select j.* from sexton.journal j where j.deletion_id = i.id offset 0
+             ) j
+             where j.seq = i.seq + 1 and j.tenure = i.tenure and j.lane = $4
+               and j.entries::jsonb = i.entries::jsonb",
         )
         .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
         .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())

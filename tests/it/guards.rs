@@ -13,17 +13,17 @@ use crate::world::World;
 
 const PLAN: &str = "target = \"shop.thing\"\non = \"shop\"\nsql = \"delete from things where id = :id\"";
 
-struct Desk {
+pub(crate) struct Desk {
     // Its database goes with it.
     _world: World,
-    db: PgPool,
+    pub(crate) db: PgPool,
     store: Store,
-    writer: LaneWriter,
-    opened: Opened,
+    pub(crate) writer: LaneWriter,
+    pub(crate) opened: Opened,
 }
 
 /// One deletion, admitted and kept by one lane.
-async fn one_kept() -> Desk {
+pub(crate) async fn one_kept() -> Desk {
     let world = World::new().await;
     let settings = Settings {
         url: world.database_url.clone().into(),
@@ -61,7 +61,7 @@ async fn one_kept() -> Desk {
     }
 }
 
-fn intent(opened: &Opened) -> Record {
+pub(crate) fn intent(opened: &Opened) -> Record {
     Record {
         deletion: opened.id,
         tenure: opened.tenure,
@@ -95,7 +95,7 @@ impl Desk {
         .expect("rows")
     }
 
-    async fn run(&self, sql: &'static str) {
+    pub(crate) async fn run(&self, sql: &'static str) {
         sqlx::query(sql).execute(&self.db).await.expect(sql);
     }
 }

@@ -45,6 +45,7 @@ mod gateway;
 mod guards;
 mod help;
 mod late;
+mod long_journals;
 mod malformed;
 mod malformed_kinds;
 mod matrix;

@@ -144,7 +144,7 @@ async fn each_part_works_with_a_login_of_its_own() {
         .sql(
             "do $$ declare part regclass; begin
                  for part in select inhrelid from pg_inherits where inhparent in
-                     ('sexton.journal'::regclass, 'sexton.requests'::regclass, 'sexton.keys'::regclass) loop
+                     ('sexton.journal_pages'::regclass, 'sexton.requests'::regclass, 'sexton.keys'::regclass) loop
                      execute format('drop table %s', part);
                  end loop; end $$",
         )
@@ -160,7 +160,7 @@ async fn each_part_works_with_a_login_of_its_own() {
         roles
             .house
             .is("select count(*) >= 4 and bool_and(pg_get_userbyid(c.relowner) = 'sexton_owner')
-                 from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'sexton.journal'::regclass")
+                 from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'sexton.journal_pages'::regclass")
             .await
     );
 

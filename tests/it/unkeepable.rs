@@ -59,7 +59,7 @@ async fn invariant_11_a_record_that_postgres_cannot_keep_is_parked_alone_and_its
     house.worker_once().await;
     // What a lookup finds becomes part of a record: a NUL, and more than an index of the records takes.
     house
-        .sql("create index on sexton.journal (left(entries::text, 3000))")
+        .sql("create index on sexton.open_deletions (left(records, 3000))")
         .await;
     let fine = ids("n", BATCH - 2);
     things(&house, &fine).await;
@@ -78,8 +78,15 @@ async fn invariant_11_a_record_that_postgres_cannot_keep_is_parked_alone_and_its
     all.insert(BATCH / 2, delete("large"));
     publish(&house, all).await;
     // While the first record waits, the others look; then their records are one batch.
+    house
+        .sql(
+            "create function record_waits() returns trigger language plpgsql as $$
+                 begin perform pg_advisory_xact_lock_shared(1); return null; end $$;
+             create trigger record_waits before update on sexton.open_deletions execute function record_waits()",
+        )
+        .await;
     let mut held = house.db.begin().await.expect("a transaction");
-    sqlx::query("lock table sexton.journal in exclusive mode")
+    sqlx::query("select pg_advisory_xact_lock(1)")
         .execute(&mut *held)
         .await
         .expect("nobody writes a record now");
@@ -124,8 +131,7 @@ async fn invariant_11_a_record_that_postgres_cannot_keep_is_parked_alone_and_its
     );
     house.journals_are_sound().await;
     // They were in one batch with the others: one transaction holds the records of many.
-    let most =
-        "select max(n) from (select count(*) n from sexton.journal where seq = 1 group by xmin::text) one";
+    let most = "select max(n) from (select count(*) n from sexton.deletions group by xmin::text) one";
     let together = house.count(most).await;
     assert!(together > 20, "at most {together} records in one transaction");
     worker.stop().await;

@@ -14,7 +14,7 @@ async fn none_can_do_what_is_another_s() {
             "insert into sexton.audit (said_by, action, detail) values ('x', 'x', '{}')",
         ),
         ("reader", "update sexton.open_deletions set due_at = now()"),
-        ("reader", "delete from sexton.journal"),
+        ("reader", "delete from sexton.journal_pages"),
         ("reader", "truncate sexton.outbox"),
         ("reader", "select digest from sexton.api_keys"),
         ("reader", "select * from sexton.api_keys"),
@@ -25,8 +25,8 @@ async fn none_can_do_what_is_another_s() {
         ),
         ("reader", "create table sexton.x ()"),
         ("reader", "create schema x"),
-        ("worker", "alter table sexton.journal add column x text"),
-        ("worker", "drop table sexton.journal"),
+        ("worker", "alter table sexton.journal_pages add column x text"),
+        ("worker", "drop table sexton.journal_pages"),
         ("worker", "create table sexton.x ()"),
         ("worker", "alter function sexton.take_over() security invoker"),
         (
@@ -35,8 +35,8 @@ async fn none_can_do_what_is_another_s() {
         ),
         ("worker", "update sexton.api_keys set revoked_at = null"),
         ("worker", "select from sexton.api_keys"),
-        ("worker", "update sexton.journal set entries = '[]'"),
-        ("worker", "delete from sexton.journal"),
+        ("worker", "update sexton.journal_pages set records = ''"),
+        ("worker", "delete from sexton.journal_pages"),
         ("worker", "update sexton.deletions set result = 'deleted'"),
         ("worker", "delete from sexton.deletions"),
         ("worker", "update sexton.requests set reason = 'x'"),
@@ -49,7 +49,7 @@ async fn none_can_do_what_is_another_s() {
         ),
         (
             "gateway",
-            "insert into sexton.journal (deletion_id) values (gen_random_uuid())",
+            "insert into sexton.journal_pages (deletion_id) values (gen_random_uuid())",
         ),
         ("gateway", "update sexton.open_deletions set due_at = now()"),
         ("gateway", "select id from sexton.open_deletions for update"),
@@ -81,7 +81,7 @@ async fn none_can_do_what_is_another_s() {
         ),
         (
             "operator",
-            "insert into sexton.journal (deletion_id) values (gen_random_uuid())",
+            "insert into sexton.journal_pages (deletion_id) values (gen_random_uuid())",
         ),
         ("operator", "update sexton.open_deletions set due_at = now()"),
         ("operator", "delete from sexton.audit"),
@@ -157,6 +157,9 @@ async fn none_can_do_what_is_another_s() {
     }
     // Granting twice is granting once.
     roles.grant().await;
-    assert_eq!(roles.told("worker", "delete from sexton.journal").await, DENIED);
+    assert_eq!(
+        roles.told("worker", "delete from sexton.journal_pages").await,
+        DENIED
+    );
     roles.end().await;
 }
