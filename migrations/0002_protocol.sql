@@ -273,6 +273,103 @@ begin
     end if;
 end $$;
 
+-- An admission of nothing but new deletions, in one round trip: as a rule no key was here before and no slot is taken. Where
+-- one was or is, nothing is written, and the caller goes the long way (store/admit.rs), which can tell what each request is.
+-- The order of locks is that of the long way: the fence, keys by digest, slots by target.
+create function sexton.admit_new(
+    p_lane bigint,
+    p_epoch integer,
+    p_at timestamptz,
+    p_overlap_s double precision, -- a key of around midnight is kept under both days
+    p_requests uuid[],           -- in the order of their targets, each of another target
+    p_deletions uuid[],
+    p_tenants text[],
+    p_types text[],
+    p_targets text[],
+    p_keys text[],
+    p_digests uuid[],            -- null without a key; each another
+    p_contents uuid[],
+    p_plans integer[],
+    p_folds uuid[],
+    p_deadlines timestamptz[],
+    p_not_before timestamptz[],
+    p_kept boolean[],
+    p_requested_by text[],
+    p_reasons text[],
+    p_params text[],
+    p_message_ids text[],
+    p_correlation_ids text[],
+    p_traceparents text[],
+    p_tracestates text[]
+) returns table (said text, id uuid, generation bigint)
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+    v_digests uuid[] := array_remove(p_digests, null);
+    v_days date[] := array[(now() at time zone 'utc')::date];
+    v_before date := ((now() - make_interval(secs => p_overlap_s)) at time zone 'utc')::date;
+    v_count bigint;
+    v_begun uuid[];
+    v_generations bigint[];
+begin
+    perform from sexton.lanes l where l.lane = p_lane and l.epoch = p_epoch for no key update;
+    if not found then
+        return query select 'gone'::text, null::uuid, null::bigint;
+        return;
+    end if;
+    if exists (select from sexton.keys k where k.digest = any (v_digests)) then
+        return query select 'not_new'::text, null::uuid, null::bigint;
+        return;
+    end if;
+    if v_before <> v_days[1] then
+        v_days := v_days || v_before;
+    end if;
+    insert into sexton.keys (day, digest, content, request_id)
+    select d.day, i.digest, i.content, i.request
+    from unnest(p_digests, p_contents, p_requests) as i (digest, content, request) cross join unnest(v_days) as d (day)
+    where i.digest is not null
+    order by i.digest, d.day
+    on conflict do nothing;
+    get diagnostics v_count = row_count;
+    if v_count < cardinality(v_digests) * cardinality(v_days) then
+        raise 'another admission has one of these keys' using errcode = 'SX001';
+    end if;
+
+    with begun as (
+        insert into sexton.open_deletions
+            (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at)
+        select i.id, i.tenant, i.target_type, i.target_id, i.request, i.plan, i.fold, i.deadline,
+               greatest(coalesce(i.not_before, p_at), p_at), case when i.kept then p_lane end,
+               case when i.kept then p_epoch end, p_at
+        from unnest(p_deletions, p_tenants, p_types, p_targets, p_requests, p_plans, p_folds, p_deadlines, p_not_before, p_kept)
+            with ordinality
+            as i (id, tenant, target_type, target_id, request, plan, fold, deadline, not_before, kept, place)
+        order by i.place
+        on conflict (tenant, target_type, target_id) do nothing
+        returning id, generation
+    )
+    select array_agg(b.id), array_agg(b.generation) into v_begun, v_generations from begun b;
+    if coalesce(cardinality(v_begun), 0) < cardinality(p_deletions) then
+        raise 'one of these targets has an open deletion' using errcode = 'SX001';
+    end if;
+
+    insert into sexton.requests
+        (id, received_at, action, tenant, target_type, target_id, key, requested_by, reason, not_before, deadline, params,
+         message_id, correlation_id, traceparent, tracestate, deletion_id)
+    select i.id, p_at, 'delete', i.tenant, i.target_type, i.target_id, i.key, i.requested_by, i.reason, i.not_before,
+           i.deadline, i.params::jsonb, i.message_id, i.correlation_id, i.traceparent, i.tracestate, i.deletion
+    from unnest(p_requests, p_tenants, p_types, p_targets, p_keys, p_requested_by, p_reasons, p_not_before, p_deadlines,
+                p_params, p_message_ids, p_correlation_ids, p_traceparents, p_tracestates, p_deletions)
+        as i (id, tenant, target_type, target_id, key, requested_by, reason, not_before, deadline, params, message_id,
+              correlation_id, traceparent, tracestate, deletion);
+    return query select 'begun'::text, b.id, b.generation from unnest(v_begun, v_generations) as b (id, generation);
+end $$;
+
 -- Takes what is due and nobody has, at most `p_limit`, of the plans this worker can carry out.
 -- `p_since` keeps the scan off rows that an earlier scan has already passed: under a long-held snapshot dead index
 -- entries pile up there. Now and then the caller passes '-infinity' and looks at everything.

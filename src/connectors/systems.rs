@@ -229,7 +229,8 @@ impl Systems {
             ));
         };
         let deadline = Boottime::now().plus(timeout);
-        let mut rows = read_rows(database, &read.sql, values, ROWS_TOLD_APART, deadline).await?;
+        // In a box of its own: it is kilobytes of a protocol's state, and every step of every deletion has room for it.
+        let mut rows = Box::pin(read_rows(database, &read.sql, values, ROWS_TOLD_APART, deadline)).await?;
         match rows.len() {
             0 => Ok(None),
             1 => Ok(rows.pop()),

@@ -57,13 +57,8 @@ impl Drive {
                 self.looked(lookup, permit.as_ref());
                 let age = stored.plan.tombstone;
                 let meant_by = self.shared.parts.book.meant_by(&self.opened);
-                match self
-                    .shared
-                    .parts
-                    .store
-                    .tombstone_knows(&self.opened.target, &meant_by, age)
-                    .await
-                {
+                let store = &self.shared.parts.store;
+                match Box::pin(store.tombstone_knows(&self.opened.target, &meant_by, age)).await {
                     Ok(known) => self.note(Entry::Looked { facts: None, known }),
                     Err(_) => self.lookup_trouble(Verdict::again(
                         "Sexton's own tables could not be asked for a tombstone",
@@ -186,10 +181,10 @@ impl Drive {
             return self.rest().await;
         };
         let blame = effect.blame();
-        let acting = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind();
         let began = std::time::Instant::now();
         let verdict = tokio::select! {
-            verdict = acting => verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked")),
+            // Made in its place: what is named first is kept twice.
+            verdict = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind() => verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked")),
             () = self.halted_for_good() => {
                 return self.interrupted(step, aim, attempt, planned.timeout).await;
             }

@@ -90,9 +90,9 @@ impl Lane {
             if part.is_empty() {
                 return Ok(None);
             }
-            let records: Vec<Record> = part.iter().map(|writing| writing.record.clone()).collect();
             let generation = self.generation;
             let at = part_time(&mut part);
+            let records: Vec<&Record> = part.iter().map(|writing| &writing.record).collect();
             crash::point(CrashPoint::VerdictBeforeCommit);
             let began = std::time::Instant::now();
             match self.writer().await?.write(generation, at, &records).await {
@@ -128,7 +128,7 @@ impl Lane {
 
     /// After a lost answer: those of these records that were written all the same are told so; the others are left.
     async fn tell_written(&mut self, part: Vec<Writing>) -> Result<Vec<Writing>, Gone> {
-        let records: Vec<Record> = part.iter().map(|writing| writing.record.clone()).collect();
+        let records: Vec<&Record> = part.iter().map(|writing| &writing.record).collect();
         let mine = loop {
             match self.writer().await?.already_mine(&records).await {
                 Ok(mine) => break mine,

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::journal::FIRST_EPOCH;
 use super::slots::Slots;
-use super::windows::Window;
 use super::{LaneWriter, Opened, StoreError, batches, calls, keys, requests};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
@@ -72,6 +71,9 @@ impl LaneWriter {
         announce: bool,
         candidates: &[Candidate],
     ) -> Result<Vec<Admission>, StoreError> {
+        if !announce && let Some(fates) = self.admit_new(now, candidates).await? {
+            return Ok(fates);
+        }
         let lane = self.lane;
         let mut tx = self
             .connection
@@ -150,23 +152,13 @@ impl<'a> Written<'a> {
                 return Admission::Left;
             };
             let window = slots.windows.of(candidate);
-            return Admission::Kept(Box::new(Opened {
-                id: candidate.deletion_id,
-                target: request.target.clone(),
-                request: candidate.request_id,
-                action: request.action,
-                window_of: window.map(Window::id),
-                plan: window.map_or(candidate.plan, |window| window.plan),
-                generation,
-                admitted_at: now,
-                deadline: candidate.deadline,
-                tenure: 1,
-                seq: 0,
-                params: window.map_or_else(|| request.params.clone(), |window| window.params.clone()),
-                key: request.key.as_ref().map(|key| key.as_str().to_owned()),
-                batch: request.batch.clone(),
-                envelope: request.envelope.clone(),
-            }));
+            let mut opened = Opened::new(candidate, now, generation);
+            if let Some(window) = window {
+                opened.window_of = Some(window.id());
+                opened.plan = window.plan;
+                opened.params.clone_from(&window.params);
+            }
+            return Admission::Kept(Box::new(opened));
         }
         let window = slots.windows.view(&request.target);
         match place(

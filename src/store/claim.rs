@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::journal::FIRST_EPOCH;
-use super::{LaneWriter, Store, StoreError};
+use super::{Candidate, LaneWriter, Store, StoreError};
 use crate::decide::Signal;
 use crate::deletion::{
     Action, DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant,
@@ -36,6 +36,30 @@ pub struct Opened {
     pub key: Option<String>,
     pub batch: Option<String>,
     pub envelope: Envelope,
+}
+
+impl Opened {
+    /// As it is when it is admitted, and kept by the lane.
+    pub(super) fn new(candidate: &Candidate, now: OffsetDateTime, generation: i64) -> Self {
+        let request = &candidate.request;
+        Opened {
+            id: candidate.deletion_id,
+            target: request.target.clone(),
+            request: candidate.request_id,
+            action: request.action,
+            window_of: None,
+            plan: candidate.plan,
+            generation,
+            admitted_at: now,
+            deadline: candidate.deadline,
+            tenure: 1,
+            seq: 0,
+            params: request.params.clone(),
+            key: request.key.as_ref().map(|key| key.as_str().to_owned()),
+            batch: request.batch.clone(),
+            envelope: request.envelope.clone(),
+        }
+    }
 }
 
 /// A claimed deletion with its history.

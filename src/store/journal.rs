@@ -3,6 +3,7 @@
 //! A [`LaneWriter`] is the right to write for one lane: its connection, and the epoch that the fence row must still
 //! show. The database returns exactly the records it took; what is missing from the answer was not written.
 
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::admit_new::ShortWay;
 use crate::deletion::{DeletionId, Entry, EventId, shorthand};
 
 /// The first epoch of every fence row; a lane that finds another one has been taken over.
@@ -66,11 +68,16 @@ pub enum BatchOutcome {
 pub struct LaneWriter {
     pub(super) connection: PgConnection,
     pub(super) lane: i64,
+    pub(super) short_way: ShortWay,
 }
 
 impl LaneWriter {
     pub(super) fn new(connection: PgConnection, lane: i64) -> Self {
-        LaneWriter { connection, lane }
+        LaneWriter {
+            connection,
+            lane,
+            short_way: ShortWay::default(),
+        }
     }
 
     pub fn lane(&self) -> i64 {
@@ -82,15 +89,15 @@ impl LaneWriter {
         &mut self,
         generation: i64,
         at: OffsetDateTime,
-        records: &[Record],
+        records: &[impl Borrow<Record>],
     ) -> Result<BatchOutcome, StoreError> {
+        let records = || records.iter().map(Borrow::borrow);
         debug_assert!(
-            records.is_sorted_by_key(|record| record.deletion),
+            records().is_sorted_by_key(|record| record.deletion),
             "batches are sorted"
         );
-        let column = |of: &dyn Fn(&Record) -> String| records.iter().map(of).collect::<Vec<_>>();
-        let entries = column(&|record| shorthand::write(&record.entries));
-        let detail = column(&|record| record.detail.to_string());
+        let said = |record: &Record| record.announce.is_some() || record.result.is_some();
+        let detail = |record: &Record| said(record).then(|| record.detail.to_string());
         let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
             "/* write_records */ select said, deletion_id, number from sexton.write_records(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
@@ -98,42 +105,41 @@ impl LaneWriter {
         .bind(self.lane)
         .bind(FIRST_EPOCH)
         .bind(generation)
-        .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
-        .bind(entries)
-        .bind(records.iter().map(|record| record.due).collect::<Vec<_>>())
+        .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
+        .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
+        .bind(records().map(|record| record.seq).collect::<Vec<_>>())
         .bind(
-            records
-                .iter()
+            records()
+                .map(|record| shorthand::write(&record.entries))
+                .collect::<Vec<_>>(),
+        )
+        .bind(records().map(|record| record.due).collect::<Vec<_>>())
+        .bind(
+            records()
                 .map(|record| record.effect.map(millis))
                 .collect::<Vec<_>>(),
         )
-        .bind(records.iter().map(|record| record.unwinding).collect::<Vec<_>>())
+        .bind(records().map(|record| record.unwinding).collect::<Vec<_>>())
         .bind(
-            records
-                .iter()
+            records()
                 .map(|record| record.parked.as_deref())
                 .collect::<Vec<_>>(),
         )
-        .bind(records.iter().map(|record| record.result).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.until).collect::<Vec<_>>())
+        .bind(records().map(|record| record.result).collect::<Vec<_>>())
+        .bind(records().map(|record| record.until).collect::<Vec<_>>())
         .bind(
-            records
-                .iter()
+            records()
                 .map(|record| record.look_every.map(millis))
                 .collect::<Vec<_>>(),
         )
-        .bind(detail)
+        .bind(records().map(detail).collect::<Vec<_>>())
         .bind(
-            records
-                .iter()
+            records()
                 .map(|record| record.announce.map(|(word, _)| word))
                 .collect::<Vec<_>>(),
         )
         .bind(
-            records
-                .iter()
+            records()
                 .map(|record| record.announce.map(|(_, id)| id.0))
                 .collect::<Vec<_>>(),
         )
@@ -163,7 +169,11 @@ impl LaneWriter {
     /// Whoever asks must wait until the batch without an answer has ended on the server as well: it holds the fence's
     /// row for as long, so this locks it first, in a statement of its own. What a record says is compared too, since the
     /// same place in the journal may hold another one that was decided later.
-    pub async fn already_mine(&mut self, records: &[Record]) -> Result<HashSet<Uuid>, StoreError> {
+    pub async fn already_mine(
+        &mut self,
+        records: &[impl Borrow<Record>],
+    ) -> Result<HashSet<Uuid>, StoreError> {
+        let records = || records.iter().map(Borrow::borrow);
         let failed = StoreError::doing("asking which records were written");
         sqlx::query("/* already_mine_fence */ select from sexton.lanes where lane = $1 for no key update")
             .bind(self.lane)
@@ -181,11 +191,11 @@ impl LaneWriter {
              where j.seq = i.seq + 1 and j.tenure = i.tenure and j.lane = $4
                and j.entries::jsonb = i.entries::jsonb",
         )
-        .bind(records.iter().map(|record| record.deletion.0).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.tenure).collect::<Vec<_>>())
-        .bind(records.iter().map(|record| record.seq).collect::<Vec<_>>())
+        .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
+        .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
+        .bind(records().map(|record| record.seq).collect::<Vec<_>>())
         .bind(self.lane)
-        .bind(records.iter().map(entries).collect::<Vec<_>>())
+        .bind(records().map(entries).collect::<Vec<_>>())
         .fetch_all(&mut self.connection)
         .await
         .map_err(&failed)?;

@@ -13,7 +13,7 @@ use super::{Admission, Candidate, Store, StoreError};
 use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, RequestId};
 
 /// Longer than any transaction of ours can last (its statements are cut off below the lease).
-const MIDNIGHT_OVERLAP_S: i32 = 120;
+pub(super) const MIDNIGHT_OVERLAP_S: i32 = 120;
 
 /// What a key is known to mean.
 #[derive(Clone, Copy)]

@@ -4,6 +4,7 @@
 //! [`claim`]), what people say ([`signals`]), what goes out ([`outbox`]).
 
 mod admit;
+mod admit_new;
 mod batches;
 mod calls;
 mod keys;

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::admit_new::is_kept;
 use super::windows::Windows;
 use super::{Candidate, StoreError};
 use crate::decide::SlotView;
@@ -123,8 +124,7 @@ async fn insert(
     open: impl Iterator<Item = &Candidate> + Clone,
 ) -> Result<HashMap<DeletionId, Option<i64>>, StoreError> {
     let text = |of: &dyn Fn(&Candidate) -> String| open.clone().map(of).collect::<Vec<_>>();
-    let kept =
-        |candidate: &Candidate| candidate.keep && candidate.request.not_before.is_none_or(|at| at <= now);
+    let kept = |candidate: &Candidate| is_kept(candidate, now);
     let rows: Vec<(Uuid, i64, bool)> = sqlx::query_as(
         "/* admit_slots */ insert into sexton.open_deletions
              (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
