@@ -30,7 +30,7 @@ pub(crate) async fn drain(
     workers: usize,
 ) -> Result<Run, Fail> {
     let place = rival
-        .settle(services, &format!("{turn}_by_{workers}"), &Stage::noop())
+        .settle(services, &format!("{turn}_by_{workers}"), &Stage::noop().quiet())
         .await?;
     let mut fill = Fill::begin(&place, rival).await?;
     fill.open(deletions).await?;

@@ -24,6 +24,7 @@ mod rivals;
 mod sampling;
 mod scenarios;
 mod single;
+mod svg;
 mod tally;
 
 use std::error::Error;

@@ -1,25 +1,19 @@
-//! Figures as pictures: bars where two are compared, lines where something goes on in time. SVG by hand, in the colours of
-//! whoever looks, light or dark.
+//! Figures as pictures: bars where two are compared, lines where something goes on in time.
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 760.0;
+use crate::svg::{WIDTH, legend, line, page, text};
+
 /// Where bars and axes begin; left of it stand names and numbers.
 const LEFT: f64 = 230.0;
 const RIGHT: f64 = 90.0;
-const TITLE: f64 = 58.0;
+const TITLE: f64 = 78.0;
 const ROW: f64 = 46.0;
 const BAR: f64 = 13.0;
 const PANEL: f64 = 190.0;
 /// Of a panel: the rest is for the axis below it.
 const CANVAS: f64 = 130.0;
 const TICKS: usize = 4;
-
-const STYLE: &str = "text{font:12px system-ui,sans-serif;fill:#222}.t{font-size:15px;font-weight:600}.end{text-anchor:end}\
-.mid{text-anchor:middle}.bg{fill:#fff}.c0{fill:#1f6fb2}.c1{fill:#b9632a}.l0{stroke:#1f6fb2}.l1{stroke:#b9632a}\
-.l0,.l1{fill:none;stroke-width:1.5}.axis{stroke:#888}.whisker{stroke:#222}.grid{stroke:#8884}\
-@media(prefers-color-scheme:dark){text{fill:#e6e6e6}.bg{fill:#15181c}.c0{fill:#5aa9e6}.c1{fill:#e8965a}\
-.l0{stroke:#5aa9e6}.l1{stroke:#e8965a}.whisker{stroke:#eee}}";
 
 /// The median of some runs, with the least and the most.
 #[derive(Clone, Copy)]
@@ -50,8 +44,12 @@ impl Line {
 }
 
 /// Each row has a scale of its own, since each has another unit.
-pub(crate) fn bars(title: &str, names: [&str; 2], rows: &[Row<'_>]) -> String {
-    let mut body = legend(names.into_iter().filter(|name| !name.is_empty()), TITLE - 18.0);
+pub(crate) fn bars(title: [&str; 2], names: [&str; 2], rows: &[Row<'_>]) -> String {
+    let mut body = legend(
+        names.into_iter().filter(|name| !name.is_empty()),
+        LEFT,
+        TITLE - 18.0,
+    );
     for (nth, row) in rows.iter().enumerate() {
         let top = TITLE + nth as f64 * ROW;
         text(&mut body, "end", LEFT - 10.0, top + 20.0, row.name);
@@ -84,15 +82,15 @@ pub(crate) fn bars(title: &str, names: [&str; 2], rows: &[Row<'_>]) -> String {
 }
 
 /// A panel for each unit, one below the other, over the same time.
-pub(crate) fn lines(title: &str, panels: &[(String, Vec<Line>)]) -> String {
+pub(crate) fn lines(title: [&str; 2], panels: &[(String, Vec<Line>)]) -> String {
     let mut body = String::new();
     for (nth, (unit, lines)) in panels.iter().enumerate() {
         let top = TITLE + nth as f64 * PANEL;
         let names: Vec<&str> = lines.iter().map(|line| line.name.as_str()).collect();
-        body += &legend(names.into_iter(), top - 10.0);
+        body += &legend(names.into_iter(), LEFT, top - 10.0);
         let points = || lines.iter().flat_map(|line| &line.points);
         let longest = points().map(|point| point.0).fold(1.0, f64::max);
-        let highest = points().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max) * 1.05;
+        let highest = round_above(points().map(|point| point.1).fold(f64::MIN_POSITIVE, f64::max));
         let left = LEFT / 2.0;
         let x = |at: f64| left + at / longest * (WIDTH - left - RIGHT / 2.0);
         let y = |value: f64| top + CANVAS - value / highest * CANVAS;
@@ -129,40 +127,13 @@ pub(crate) fn lines(title: &str, panels: &[(String, Vec<Line>)]) -> String {
     page(title, TITLE + panels.len() as f64 * PANEL, &body)
 }
 
-fn page(title: &str, height: f64, body: &str) -> String {
-    let mut head = String::new();
-    text(&mut head, "t", 8.0, 22.0, title);
-    format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height}' width='{WIDTH}' height='{height}'>\
-         <style>{STYLE}</style><rect class='bg' width='100%' height='100%'/>{head}{body}</svg>\n"
-    )
-}
-
-fn legend<'a>(names: impl Iterator<Item = &'a str>, y: f64) -> String {
-    let mut body = String::new();
-    for (which, name) in names.enumerate() {
-        let x = LEFT + which as f64 * (WIDTH - LEFT) / 2.0;
-        let _ = write!(
-            body,
-            "<rect class='c{}' x='{x}' y='{}' width='10' height='10'/>",
-            which % 2,
-            y - 9.0
-        );
-        text(&mut body, "", x + 15.0, y, name);
-    }
-    body
-}
-
-fn line(body: &mut String, class: &str, x1: f64, y1: f64, x2: f64, y2: f64) {
-    let _ = write!(
-        body,
-        "<line class='{class}' x1='{x1:.1}' y1='{y1:.1}' x2='{x2:.1}' y2='{y2:.1}'/>"
-    );
-}
-
-fn text(body: &mut String, class: &str, x: f64, y: f64, words: &str) {
-    let words = words.replace('&', "&amp;").replace('<', "&lt;");
-    let _ = write!(body, "<text class='{class}' x='{x:.1}' y='{y:.1}'>{words}</text>");
+/// So that each tick is a number that people like.
+fn round_above(highest: f64) -> f64 {
+    let step = highest / TICKS as f64;
+    let power = 10.0_f64.powf(step.log10().floor());
+    let rounds = [1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * power);
+    let round = rounds.into_iter().find(|round| *round >= step);
+    round.unwrap_or(step) * TICKS as f64
 }
 
 /// Three digits that count, or all that stand before the point.
@@ -170,7 +141,8 @@ fn short(value: f64) -> String {
     let digits = match value.abs() {
         big if big >= 100.0 => 0,
         some if some >= 10.0 => 1,
-        few if few >= 0.1 || few == 0.0 => 2,
+        0.0 => 0,
+        few if few >= 0.1 => 2,
         _ => 4,
     };
     format!("{value:.digits$}")

@@ -124,9 +124,9 @@ impl Report {
     }
 
     fn picture(&self, scenario: Scenario) -> String {
-        let title = format!("{}: {}", scenario.name(), scenario.what());
+        let title = [scenario.name(), scenario.what()];
         if !self.panels.is_empty() {
-            return plot::lines(&title, &self.panels);
+            return plot::lines(title, &self.panels);
         }
         let spread = |all: &[f64]| {
             (!all.is_empty()).then(|| Spread {
@@ -143,7 +143,7 @@ impl Report {
                 both: [spread(&figure.ours), spread(&figure.base)],
             })
             .collect();
-        plot::bars(&title, [&self.columns[0], &self.columns[1]], &rows)
+        plot::bars(title, [&self.columns[0], &self.columns[1]], &rows)
     }
 
     /// A bar that is missed is said; it is no failure of the measuring.
