@@ -66,7 +66,12 @@ impl Report {
                 return format!("{:>12}{:>18}", "", "");
             }
             let (least, most) = (percentile(all, 0.0), percentile(all, 1.0));
-            let spread = format!("({least:.digits$} - {most:.digits$})");
+            // One run has none.
+            let spread = if all.len() > 1 {
+                format!("({least:.digits$} - {most:.digits$})")
+            } else {
+                String::new()
+            };
             format!("{:>12.digits$}{spread:>18}", median(all))
         };
         let ratio = median(ours) / median(base);

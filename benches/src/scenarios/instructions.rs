@@ -38,7 +38,7 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
 
 async fn counted(services: &Services, requests: usize) -> Result<u64, Fail> {
     let place = Rival::Sexton
-        .settle(services, &format!("counted_{requests}"), &Stage::noop())
+        .settle(services, &format!("counted_{requests}"), &Stage::noop().quiet())
         .await?;
     let mut outcomes = Outcomes::listen(&place.amqp_url).await?;
     preload(&place.amqp_url, requests).await?;
