@@ -17,7 +17,7 @@ setup:
 bench: setup
 	@scripts/bench $(SCENARIO)
 
-# What takes its time, two hours and a half in all: tables full of what has ended, a snapshot that is held for ten minutes, an
+# What takes its time, two hours in all: tables full of what has ended, a snapshot that is held for ten minutes, an
 # hour at half load. Sizes are in docs/performance.md; `make soak BENCH_SOAK_S=600` is a short one.
 soak: setup
 	@scripts/bench growth,snapshot,soak

@@ -10,7 +10,7 @@ use sexton::services::Services;
 use crate::Fail;
 use crate::messages::{Outcomes, preload};
 use crate::place::Stage;
-use crate::report::{Report, tell};
+use crate::report::{Report, folder, tell};
 use crate::rivals::Rival;
 use crate::tally::Tally;
 
@@ -60,6 +60,8 @@ async fn counted(services: &Services, requests: usize) -> Result<u64, Fail> {
         .found_at(&place, Rival::Sexton)
         .await?;
     let counted = total(&found)?;
+    // For whoever wants to know where they go: `callgrind_annotate`.
+    std::fs::copy(&found, folder()?.join("callgrind.out"))?;
     tell(&format!("  {requests} sagas: {counted} instructions"));
     place.clear(services).await?;
     Ok(counted)
