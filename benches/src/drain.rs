@@ -82,6 +82,7 @@ async fn carry_out(
             dead_rows: left.dead,
             ..spent
         },
+        pace: Vec::new(),
     })
 }
 

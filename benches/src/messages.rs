@@ -37,6 +37,8 @@ pub(crate) const WORD: &str = "publish";
 pub(crate) struct Outcomes {
     /// Deliveries so far, also those that came twice.
     pub(crate) delivered: usize,
+    /// When each of those came that were waited for.
+    pub(crate) moments: Vec<Instant>,
     channel: Channel,
     consumer: Consumer,
     unacknowledged: usize,
@@ -94,6 +96,7 @@ impl Outcomes {
             .await?;
         Ok(Outcomes {
             delivered: 0,
+            moments: Vec::new(),
             channel,
             consumer,
             unacknowledged: 0,
@@ -148,7 +151,9 @@ impl Outcomes {
             let Some(outcome) = self.next(silence_max).await? else {
                 return Err(format!("{} of {wanted} outcomes came, then none", seen.len()).into());
             };
-            seen.insert(outcome.event);
+            if seen.insert(outcome.event) {
+                self.moments.push(Instant::now());
+            }
         }
         self.acknowledge().await?;
         Ok(Instant::now())

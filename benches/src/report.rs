@@ -106,7 +106,7 @@ impl Report {
         });
     }
 
-    /// The scenario is over: its figures go into a file of their own, and into a picture.
+    /// The scenario is over: its figures go into a file of their own, and into pictures.
     pub(crate) fn keep(&mut self, scenario: Scenario) -> Result<(), Fail> {
         let file = folder()?.join(format!("{}.json", scenario.name()));
         let judged = &self.judged[self.kept..];
@@ -120,7 +120,14 @@ impl Report {
             "bars": judged,
         }))?;
         std::fs::write(&file, text + "\n")?;
-        std::fs::write(file.with_extension("svg"), self.picture(scenario))?;
+        let title = [scenario.name(), scenario.what()];
+        if !self.figures.is_empty() {
+            std::fs::write(file.with_extension("svg"), self.bars(title))?;
+        }
+        if !self.panels.is_empty() {
+            let picture = plot::lines(title, &self.panels);
+            std::fs::write(file.with_extension("over-time.svg"), picture)?;
+        }
         tell(&format!("  in {}\n", file.display()));
         self.kept = self.judged.len();
         self.figures.clear();
@@ -128,11 +135,7 @@ impl Report {
         Ok(())
     }
 
-    fn picture(&self, scenario: Scenario) -> String {
-        let title = [scenario.name(), scenario.what()];
-        if !self.panels.is_empty() {
-            return plot::lines(title, &self.panels);
-        }
+    fn bars(&self, title: [&str; 2]) -> String {
         let spread = |all: &[f64]| {
             (!all.is_empty()).then(|| Spread {
                 least: percentile(all, 0.0),

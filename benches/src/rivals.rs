@@ -11,7 +11,7 @@ use crate::costs::Meter;
 use crate::messages::{Asker, Outcomes, WORD as PUBLISH, drain_begins, preload, somebody_reads};
 use crate::place::{Place, Stage};
 use crate::program::Program;
-use crate::scenarios::Run;
+use crate::scenarios::{Run, pace};
 use crate::tally::Tally;
 use crate::{Fail, bare, batched, single};
 
@@ -159,12 +159,14 @@ pub(crate) async fn measure_at(
     let mut spent = meter.end(services, cpu).await?;
     spent.peak_kib = peak_kib;
     spent.messages = requests + outcomes.delivered;
+    let pace = pace(began, &outcomes.moments);
     drop(outcomes);
     spent.dead_rows = before.and(requests)?.found_at(place, rival).await?.dead;
     Ok(Run {
         sagas: requests,
         took: last - began,
         spent,
+        pace,
     })
 }
 

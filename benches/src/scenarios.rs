@@ -21,7 +21,7 @@ use sexton::services::Services;
 use crate::Fail;
 use crate::report::Report;
 use crate::rivals::Feed;
-pub(crate) use run::Run;
+pub(crate) use run::{Run, pace};
 
 /// Three, so that one run beside somebody else's compiler does not decide.
 const RUNS: usize = 3;

@@ -4,12 +4,13 @@ use sexton::services::Services;
 use sqlx::{Connection, PgConnection};
 
 use super::pairs::Pairs;
-use super::run::tabulate;
+use super::run::{Run, tabulate};
 use super::throughput::REQUESTS;
 use super::{RUNS, number};
 use crate::Fail;
 use crate::fill::Fill;
 use crate::place::{Place, Stage};
+use crate::plot::Line;
 use crate::report::{Report, Wanted, tell};
 use crate::rivals::{Feed, Rival, measure_at};
 
@@ -50,6 +51,12 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
         }
     }
     full.clear(services).await?;
+    let first = |runs: &[Run], name| runs.first().map(|run| Line::of(name, run.pace.clone()));
+    let lines = [
+        first(&pairs.ours, "full tables"),
+        first(&pairs.base, "empty ones"),
+    ];
+    report.lines("sagas/s", lines.into_iter().flatten().collect());
     let rate = tabulate(&pairs, "full", "empty", report);
     report.ratio("growth", rate);
     report.bar(

@@ -1,6 +1,6 @@
 //! One run of one rival: how long it took, and what it cost.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::pairs::Pairs;
 use crate::costs::Spent;
@@ -10,6 +10,28 @@ pub(crate) struct Run {
     pub(crate) sagas: usize,
     pub(crate) took: Duration,
     pub(crate) spent: Spent,
+    /// Sagas a second by the seconds since it began; nothing where nobody looked.
+    pub(crate) pace: Vec<(f64, f64)>,
+}
+
+/// A page of outcomes and more ends in each of these.
+const PACE_S: f64 = 0.5;
+
+/// From the moments at which sagas ended.
+pub(crate) fn pace(began: Instant, moments: &[Instant]) -> Vec<(f64, f64)> {
+    let mut counts: Vec<usize> = Vec::new();
+    for moment in moments {
+        let nth = (moment.saturating_duration_since(began).as_secs_f64() / PACE_S) as usize;
+        counts.resize(counts.len().max(nth + 1), 0);
+        counts[nth] += 1;
+    }
+    // The last is cut off in the middle.
+    counts.pop();
+    let at = |nth: usize| (nth + 1) as f64 * PACE_S;
+    let paces = counts.into_iter().enumerate();
+    paces
+        .map(|(nth, count)| (at(nth), count as f64 / PACE_S))
+        .collect()
 }
 
 impl Run {
