@@ -104,7 +104,7 @@ pub(crate) fn lines(title: [&str; 2], panels: &[(String, Vec<Line>)]) -> String 
                 "mid",
                 x(at),
                 top + CANVAS + 18.0,
-                &format!("{at:.0} s"),
+                &format!("{} s", short(at)),
             );
         }
         text(&mut body, "", 8.0, top - 10.0, unit);

@@ -61,7 +61,7 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
         &[],
     );
     report.bar(
-        "RSS in MiB, 5,000 steps in flight",
+        &format!("RSS in MiB, {held} steps in flight"),
         peak,
         Wanted::AtMost {
             bar: 256.0,

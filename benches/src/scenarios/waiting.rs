@@ -31,7 +31,7 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
     report.compare("sagas/s beside them", 0, &[Run::per_second(&run)], &[]);
     report.compare("peak RSS, MiB", 0, &[peak], &[]);
     report.bar(
-        "peak RSS in MiB, a million waiting deletions",
+        &format!("peak RSS in MiB, {waiting} waiting deletions"),
         peak,
         Wanted::AtMost { bar: 96.0, aim: 48.0 },
     );
