@@ -1,5 +1,5 @@
 # On a fresh machine: `make demo` shows the main job, `make test` runs every test. Both set up what is missing.
-.PHONY: demo test setup bench mutants contract model storm audit
+.PHONY: demo test setup bench soak mutants contract model storm audit
 
 demo: setup
 	scripts/demo
@@ -13,9 +13,14 @@ test:
 setup:
 	@scripts/setup
 
-# Against the bare limit, in half an hour; `make bench SCENARIO=latency,queued` for some.
+# Against the bare limit and other systems, in half an hour; `make bench SCENARIO=latency,queued` for some.
 bench: setup
 	@scripts/bench $(SCENARIO)
+
+# What takes its time, two hours in all: tables full of what has ended, a snapshot that is held for ten minutes, an
+# hour at half load. Sizes are in docs/performance.md; `make soak BENCH_SOAK_S=600` is a short one.
+soak: setup
+	@scripts/bench growth,snapshot,soak
 
 # The HTTP contract at full size: what `make test` tries on a few examples of each operation, on many.
 contract:

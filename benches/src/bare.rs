@@ -109,7 +109,7 @@ const CROSS_OFF: &str = "delete from bare.outbox where id = any ($1)";
 pub(crate) const FIRST: &str = r#"[{"e": "intent", "step": 1, "attempt": 1}]"#;
 pub(crate) const MIDDLE: &str = r#"[{"e": "verdict", "step": 1, "attempt": 1, "verdict": {"is": "done"}},
                          {"e": "intent", "step": 2, "attempt": 1}]"#;
-const LAST: &str = r#"[{"e": "verdict", "step": 4, "attempt": 1, "verdict": {"is": "done"}},
+pub(crate) const LAST: &str = r#"[{"e": "verdict", "step": 4, "attempt": 1, "verdict": {"is": "done"}},
                        {"e": "ended", "end": {"end": "completed", "result": "deleted"}}]"#;
 
 #[derive(Deserialize)]
@@ -154,6 +154,18 @@ pub(crate) async fn run() -> Result<(), Fail> {
     }
 }
 
+/// One plan for each statement, made once: by the primary keys, in the order of the input.
+pub(crate) async fn connect() -> Result<PgConnection, Fail> {
+    let options: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
+    let options = options.options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+    ]);
+    Ok(PgConnection::connect_with(&options).await?)
+}
+
 /// Where one worker stands: its own connection to each server.
 pub(crate) struct Place {
     pub(crate) database: PgConnection,
@@ -164,15 +176,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) async fn open() -> Result<Self, Fail> {
-        // One plan for each statement, made once: by the primary keys, in the order of the input.
-        let options: PgConnectOptions = std::env::var("DATABASE_URL")?.parse()?;
-        let options = options.options([
-            ("plan_cache_mode", "force_generic_plan"),
-            ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-        ]);
-        let database = PgConnection::connect_with(&options).await?;
+        let database = connect().await?;
         let amqp_url = std::env::var("AMQP_URL")?;
         let connection = Connection::connect(&amqp_url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;

@@ -153,9 +153,19 @@ pub(crate) fn cpu_of_family(root: u32) -> Duration {
 
 /// The most memory that a process ever had.
 pub(crate) fn peak_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmHWM:")
+}
+
+/// The memory that it has now.
+pub(crate) fn resident_kib(pid: u32) -> u64 {
+    status_kib(pid, "VmRSS:")
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    peak.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
+    let found = status.lines().find_map(|line| line.strip_prefix(name));
+    found
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
         .unwrap_or_default()
 }
 

@@ -5,13 +5,27 @@
 //! `docs/performance.md` says what is measured and how to repeat it.
 #![forbid(unsafe_code)]
 
+mod asking;
 mod bare;
+mod batched;
 mod costs;
+mod drain;
+mod fill;
+mod listening;
+mod load;
 mod messages;
+mod peer;
+mod place;
+mod plot;
+mod program;
+mod provider;
 mod report;
 mod rivals;
+mod sampling;
 mod scenarios;
 mod single;
+mod svg;
+mod tally;
 
 use std::error::Error;
 use std::io::Write;
@@ -45,12 +59,19 @@ fn main() -> ExitCode {
 async fn act() -> Result<ExitCode, Fail> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => measure(&Scenario::ALL).await,
+        [] => measure(&Scenario::short()).await,
         // Started again by itself, so that each of these has a process of its own, as Sexton has.
-        [bare::WORD | single::WORD, "migrate"] => bare::migrate().await.map(|()| ExitCode::SUCCESS),
+        [bare::WORD | single::WORD | batched::WORD, "migrate"] => {
+            bare::migrate().await.map(|()| ExitCode::SUCCESS)
+        }
         [bare::WORD, "run"] => bare::run().await.map(|()| ExitCode::SUCCESS),
+        [batched::WORD, "run"] => batched::run().await.map(|()| ExitCode::SUCCESS),
         [single::WORD, "run"] => single::run().await.map(|()| ExitCode::SUCCESS),
         [messages::WORD, requests] => messages::publish_as_told(requests)
+            .await
+            .map(|()| ExitCode::SUCCESS),
+        [provider::WORD, address] => provider::run(address).await.map(|()| ExitCode::SUCCESS),
+        [load::WORD, rate, seconds] => load::publish_as_told(rate, seconds)
             .await
             .map(|()| ExitCode::SUCCESS),
         [names] => measure(&Scenario::named(names)?).await,

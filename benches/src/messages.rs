@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::Fail;
+use crate::place::KIND;
 
 const QUEUE: &str = "bench.outcomes";
 /// Written in one go before their confirms are waited for.
@@ -36,10 +37,20 @@ pub(crate) const WORD: &str = "publish";
 pub(crate) struct Outcomes {
     /// Deliveries so far, also those that came twice.
     pub(crate) delivered: usize,
+    /// When each of those came that were waited for.
+    pub(crate) moments: Vec<Instant>,
     channel: Channel,
     consumer: Consumer,
+    unacknowledged: usize,
+    last_tag: u64,
     // Ends with this struct, and its consumer with it.
     _connection: Connection,
+}
+
+/// What came out, and for which key it was asked.
+pub(crate) struct Outcome {
+    pub(crate) event: Uuid,
+    pub(crate) key: Option<String>,
 }
 
 impl Outcomes {
@@ -50,6 +61,11 @@ impl Outcomes {
             ..BrokerSettings::default()
         };
         Broker::open(settings, CancellationToken::new()).await?;
+        Outcomes::listen_for(amqp_url, QUEUE, "#").await
+    }
+
+    /// What fits the pattern, in a queue of its own, once the topology stands.
+    pub(crate) async fn listen_for(amqp_url: &str, queue: &str, pattern: &str) -> Result<Self, Fail> {
         let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         let mut arguments = FieldTable::default();
@@ -59,12 +75,12 @@ impl Outcomes {
             durable: true,
             ..QueueDeclareOptions::default()
         };
-        channel.queue_declare(QUEUE.into(), durable, arguments).await?;
+        channel.queue_declare(queue.into(), durable, arguments).await?;
         channel
             .queue_bind(
-                QUEUE.into(),
+                queue.into(),
                 EVENTS_EXCHANGE.into(),
-                "#".into(),
+                pattern.into(),
                 QueueBindOptions::default(),
                 FieldTable::default(),
             )
@@ -72,7 +88,7 @@ impl Outcomes {
         channel.basic_qos(READ_AHEAD, BasicQosOptions::default()).await?;
         let consumer = channel
             .basic_consume(
-                QUEUE.into(),
+                queue.into(),
                 "bench".into(),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
@@ -80,35 +96,66 @@ impl Outcomes {
             .await?;
         Ok(Outcomes {
             delivered: 0,
+            moments: Vec::new(),
             channel,
             consumer,
+            unacknowledged: 0,
+            last_tag: 0,
             _connection: connection,
         })
     }
 
+    /// The next one; nothing if none comes for as long as this. Acknowledged with those behind it.
+    pub(crate) async fn next(&mut self, silence_max: Duration) -> Result<Option<Outcome>, Fail> {
+        let Ok(next) = tokio::time::timeout(silence_max, self.consumer.next()).await else {
+            return Ok(None);
+        };
+        let delivery = next.ok_or("the consumer of the outcomes has ended")??;
+        self.delivered += 1;
+        if !delivery.routing_key.as_str().ends_with(".completed") {
+            return Err(format!("an outcome is {}; wanted only completed", delivery.routing_key).into());
+        }
+        let id = delivery.properties.message_id().as_ref();
+        let headers = delivery.properties.headers().as_ref();
+        let key = headers.and_then(|headers| match headers.inner().get("sexton-key") {
+            Some(AMQPValue::LongString(key)) => Some(key.to_string()),
+            _ => None,
+        });
+        let event = id.ok_or("an outcome without an id")?.as_str().parse()?;
+        self.last_tag = delivery.delivery_tag;
+        self.unacknowledged += 1;
+        if self.unacknowledged == READ_BATCH {
+            self.acknowledge().await?;
+        }
+        Ok(Some(Outcome { event, key }))
+    }
+
+    pub(crate) async fn acknowledge(&mut self) -> Result<(), Fail> {
+        if self.unacknowledged > 0 {
+            let all = BasicAckOptions { multiple: true };
+            self.channel.basic_ack(self.last_tag, all).await?;
+            self.unacknowledged = 0;
+        }
+        Ok(())
+    }
+
     /// Returns when so many distinct outcomes have come, with the moment of the last.
     pub(crate) async fn count(&mut self, wanted: usize) -> Result<Instant, Fail> {
-        let mut seen: HashSet<String> = HashSet::with_capacity(wanted);
-        let mut unacknowledged = 0;
+        self.wait_for(wanted, SILENCE_MAX).await
+    }
+
+    /// The same, of outcomes that take longer.
+    pub(crate) async fn wait_for(&mut self, wanted: usize, silence_max: Duration) -> Result<Instant, Fail> {
+        let mut seen: HashSet<Uuid> = HashSet::with_capacity(wanted);
         while seen.len() < wanted {
-            let next = tokio::time::timeout(SILENCE_MAX, self.consumer.next()).await;
-            let Ok(Some(delivery)) = next else {
+            let Some(outcome) = self.next(silence_max).await? else {
                 return Err(format!("{} of {wanted} outcomes came, then none", seen.len()).into());
             };
-            let delivery = delivery?;
-            self.delivered += 1;
-            if !delivery.routing_key.as_str().ends_with(".completed") {
-                return Err(format!("an outcome is {}; wanted only completed", delivery.routing_key).into());
-            }
-            let id = delivery.properties.message_id().as_ref();
-            seen.insert(id.map(ToString::to_string).ok_or("an outcome without an id")?);
-            unacknowledged += 1;
-            if unacknowledged == READ_BATCH || seen.len() == wanted {
-                let all = BasicAckOptions { multiple: true };
-                self.channel.basic_ack(delivery.delivery_tag, all).await?;
-                unacknowledged = 0;
+            if seen.insert(outcome.event) {
+                self.moments.push(Instant::now());
             }
         }
+        self.acknowledge().await?;
         Ok(Instant::now())
     }
 }
@@ -127,24 +174,38 @@ pub(crate) async fn preload(amqp_url: &str, requests: usize) -> Result<(), Fail>
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let bodies: Vec<String> = (0..requests).map(|_| body()).collect();
     for part in bodies.chunks(PRELOAD_BATCH) {
-        let publishes = part
-            .iter()
-            .map(|body| async { publish(&channel, body).await?.await });
-        let confirms = try_join_all(publishes).await?;
-        if !confirms
-            .iter()
-            .all(|confirm| matches!(confirm, Confirmation::Ack(None)))
-        {
-            return Err("the broker did not take every request".into());
-        }
+        publish_all(&channel, part).await?;
     }
     connection.close(200, "done".into()).await?;
     Ok(())
 }
 
-fn body() -> String {
-    let (key, id) = (random(), random());
-    format!(r#"{{"target":{{"type":"bench.noop","id":"{id}"}},"tenant":"bench","key":"{key}"}}"#)
+/// Of a channel with confirms: returns when the broker has them all.
+pub(crate) async fn publish_all(channel: &Channel, bodies: &[String]) -> Result<(), Fail> {
+    let publishes = bodies
+        .iter()
+        .map(|body| async { publish(channel, body).await?.await });
+    let confirms = try_join_all(publishes).await?;
+    if confirms
+        .iter()
+        .all(|confirm| matches!(confirm, Confirmation::Ack(None)))
+    {
+        return Ok(());
+    }
+    Err("the broker did not take every request".into())
+}
+
+/// For the tenant whose outcomes everybody counts, with a random key.
+pub(crate) fn body() -> String {
+    body_for("bench", &random().to_string())
+}
+
+pub(crate) fn body_for(tenant: &str, key: &str) -> String {
+    body_of(KIND, tenant, &random().to_string(), key)
+}
+
+pub(crate) fn body_of(kind: &str, tenant: &str, id: &str, key: &str) -> String {
+    format!(r#"{{"target":{{"type":"{kind}","id":"{id}"}},"tenant":"{tenant}","key":"{key}"}}"#)
 }
 
 async fn publish(channel: &Channel, body: &str) -> lapin::Result<PublisherConfirm> {
@@ -161,7 +222,7 @@ async fn publish(channel: &Channel, body: &str) -> lapin::Result<PublisherConfir
         .await
 }
 
-fn random() -> Uuid {
+pub(crate) fn random() -> Uuid {
     uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
@@ -184,8 +245,13 @@ impl Asker {
     pub(crate) async fn ask(&self, outcomes: &mut Outcomes) -> Result<Duration, Fail> {
         let body = body();
         let began = Instant::now();
-        publish(&self.channel, &body).await?;
+        self.say(&body).await?;
         Ok(outcomes.count(1).await? - began)
+    }
+
+    pub(crate) async fn say(&self, body: &str) -> Result<(), Fail> {
+        publish(&self.channel, body).await?;
+        Ok(())
     }
 }
 
@@ -200,7 +266,7 @@ pub(crate) async fn somebody_reads(amqp_url: &str) -> Result<(), Fail> {
     Ok(connection.close(200, "done".into()).await?)
 }
 
-async fn look(channel: &Channel) -> lapin::Result<lapin::Queue> {
+pub(crate) async fn look(channel: &Channel) -> lapin::Result<lapin::Queue> {
     let passive = QueueDeclareOptions {
         passive: true,
         ..QueueDeclareOptions::default()

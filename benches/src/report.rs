@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Fail;
+use crate::plot::{self, Line, Row, Spread};
 use crate::scenarios::Scenario;
 
 /// Whoever reads may leave; the servers are stopped all the same, and the exit code tells.
@@ -41,6 +42,9 @@ struct Judged {
 pub(crate) struct Report {
     /// Of the scenario that is being measured.
     figures: Vec<Figure>,
+    columns: [String; 2],
+    /// By their unit.
+    panels: Vec<(String, Vec<Line>)>,
     judged: Vec<Judged>,
     kept: usize,
     ratios: Vec<(String, f64)>,
@@ -48,6 +52,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn begin_table(&mut self, ours: &str, base: &str) {
+        self.columns = [ours.to_owned(), base.to_owned()];
         tell(&format!(
             "\n  {:<30}{ours:>12}{:>18}{base:>12}{:>18}{:>8}",
             "median (least - most)", "", "", "ratio"
@@ -61,14 +66,19 @@ impl Report {
                 return format!("{:>12}{:>18}", "", "");
             }
             let (least, most) = (percentile(all, 0.0), percentile(all, 1.0));
-            let spread = format!("({least:.digits$} - {most:.digits$})");
+            // One run has none.
+            let spread = if all.len() > 1 {
+                format!("({least:.digits$} - {most:.digits$})")
+            } else {
+                String::new()
+            };
             format!("{:>12.digits$}{spread:>18}", median(all))
         };
         let ratio = median(ours) / median(base);
-        let shown = if base.is_empty() {
-            String::new()
-        } else {
+        let shown = if ratio.is_finite() {
             format!("{ratio:.2}")
+        } else {
+            String::new()
         };
         tell(&format!("  {name:<30}{}{}{shown:>8}", of(ours), of(base)));
         self.figures.push(Figure {
@@ -77,6 +87,11 @@ impl Report {
             base: base.to_vec(),
         });
         ratio
+    }
+
+    /// Something that went on in time.
+    pub(crate) fn lines(&mut self, unit: &str, lines: Vec<Line>) {
+        self.panels.push((unit.to_owned(), lines));
     }
 
     pub(crate) fn ratio(&mut self, name: &str, value: f64) {
@@ -91,7 +106,7 @@ impl Report {
         });
     }
 
-    /// The scenario is over: its figures go into a file of their own.
+    /// The scenario is over: its figures go into a file of their own, and into pictures.
     pub(crate) fn keep(&mut self, scenario: Scenario) -> Result<(), Fail> {
         let file = folder()?.join(format!("{}.json", scenario.name()));
         let judged = &self.judged[self.kept..];
@@ -99,14 +114,44 @@ impl Report {
             "scenario": scenario.name(),
             "what": scenario.what(),
             "unix_time": sexton::clock::now().unix_timestamp(),
+            "columns": self.columns,
             "figures": self.figures,
+            "lines": self.panels,
             "bars": judged,
         }))?;
         std::fs::write(&file, text + "\n")?;
+        let title = [scenario.name(), scenario.what()];
+        if !self.figures.is_empty() {
+            std::fs::write(file.with_extension("svg"), self.bars(title))?;
+        }
+        if !self.panels.is_empty() {
+            let picture = plot::lines(title, &self.panels);
+            std::fs::write(file.with_extension("over-time.svg"), picture)?;
+        }
         tell(&format!("  in {}\n", file.display()));
         self.kept = self.judged.len();
         self.figures.clear();
+        self.panels.clear();
         Ok(())
+    }
+
+    fn bars(&self, title: [&str; 2]) -> String {
+        let spread = |all: &[f64]| {
+            (!all.is_empty()).then(|| Spread {
+                least: percentile(all, 0.0),
+                median: median(all),
+                most: percentile(all, 1.0),
+            })
+        };
+        let rows: Vec<Row> = self
+            .figures
+            .iter()
+            .map(|figure| Row {
+                name: figure.name,
+                both: [spread(&figure.ours), spread(&figure.base)],
+            })
+            .collect();
+        plot::bars(title, [&self.columns[0], &self.columns[1]], &rows)
     }
 
     /// A bar that is missed is said; it is no failure of the measuring.
@@ -149,7 +194,7 @@ impl Wanted {
 }
 
 /// Beside the build that was measured.
-fn folder() -> Result<PathBuf, Fail> {
+pub(crate) fn folder() -> Result<PathBuf, Fail> {
     let exe = std::env::current_exe()?;
     let target = exe
         .ancestors()

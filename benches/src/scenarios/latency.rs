@@ -1,13 +1,14 @@
 //! How long one who asks waits, on a system that has nothing else to do.
 
+use std::time::Duration;
+
 use sexton::services::Services;
 
-use super::number;
+use super::{RUNS, number};
 use crate::Fail;
 use crate::report::{Report, Wanted, median, percentile, tell};
 use crate::rivals::{self, Rival};
 
-const RUNS: usize = 3;
 /// Twenty of them lie above the 99th percentile.
 const REQUESTS: usize = 2_000;
 
@@ -20,25 +21,16 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
     for turn in 0..runs {
         for rival in Rival::in_turn(turn, Rival::Single) {
             let waits = rivals::one_at_a_time(services, rival, turn, requests).await?;
-            let millis: Vec<f64> = waits.iter().map(|wait| wait.as_secs_f64() * 1_000.0).collect();
             let of = if rival == Rival::Sexton {
                 &mut ours
             } else {
                 &mut base
             };
-            of.add(&millis);
-            tell(&format!(
-                "  run {} {:<7} p50 {:.2} ms, p99 {:.2} ms",
-                turn + 1,
-                rival.name(),
-                median(&millis),
-                percentile(&millis, 0.99)
-            ));
+            of.add(turn, rival, &waits);
         }
     }
-    report.begin_table("sexton", "bare");
-    let p50 = report.compare("p50, ms", 2, &ours.p50, &base.p50);
-    let p99 = report.compare("p99, ms", 2, &ours.p99, &base.p99);
+    report.begin_table("sexton", Rival::Single.name());
+    let (p50, p99) = Percentiles::compare(&ours, &base, report);
     report.ratio("latency-p50", p50);
     report.ratio("latency-p99", p99);
     report.bar(
@@ -54,15 +46,31 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
     Ok(())
 }
 
+/// Of each run of a rival, in milliseconds.
 #[derive(Default)]
-struct Percentiles {
+pub(super) struct Percentiles {
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
 
 impl Percentiles {
-    fn add(&mut self, millis: &[f64]) {
-        self.p50.push(median(millis));
-        self.p99.push(percentile(millis, 0.99));
+    pub(super) fn add(&mut self, turn: usize, rival: Rival, waits: &[Duration]) {
+        let millis: Vec<f64> = waits.iter().map(|wait| wait.as_secs_f64() * 1_000.0).collect();
+        let (p50, p99) = (median(&millis), percentile(&millis, 0.99));
+        tell(&format!(
+            "  run {} {:<7} p50 {p50:.2} ms, p99 {p99:.2} ms",
+            turn + 1,
+            rival.name()
+        ));
+        self.p50.push(p50);
+        self.p99.push(p99);
+    }
+
+    /// The ratios of the medians.
+    pub(super) fn compare(ours: &Self, base: &Self, report: &mut Report) -> (f64, f64) {
+        (
+            report.compare("p50, ms", 2, &ours.p50, &base.p50),
+            report.compare("p99, ms", 2, &ours.p99, &base.p99),
+        )
     }
 }
