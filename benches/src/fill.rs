@@ -5,7 +5,6 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::Fail;
-use crate::bare::{FIRST, LAST, MIDDLE};
 use crate::place::{KIND, Place};
 use crate::rivals::Rival;
 use crate::tally::RECORDS;
@@ -20,9 +19,10 @@ const ENDED_OVER_DAYS: usize = 28;
 const KEY_DAYS: usize = 7;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// What came of a first attempt that is to be made again.
-const AGAIN: &str =
-    r#"[{"e": "verdict", "step": 1, "attempt": 1, "verdict": {"is": "again", "why": "it is away"}}]"#;
+/// A first attempt, and that it is to be made again: records as a row keeps them, the newest first.
+const TRIED: &str = r#"[1,1,5,{"e":"verdict","step":1,"attempt":1,"verdict":{"is":"again","why":"it is away"}}],[1,1,1,["i",1,1]]"#;
+/// Four steps that were carried out.
+const CARRIED_OUT: &str = r#"[1,1,5,["d",4,1],["e","deleted"]],[1,1,4,["d",3,1],["i",4,1]],[1,1,3,["d",2,1],["i",3,1]],[1,1,2,["d",1,1],["i",2,1]],[1,1,1,["i",1,1]]"#;
 
 /// A random uuid v7 of a moment.
 const UUID_OF: &str = "
@@ -96,14 +96,9 @@ impl Fill {
         let (kind, plan) = self.first_plan()?;
         let ago = format!("make_interval(secs => ({deletions} - n) / {ADMITTED_A_SECOND}.0)");
         let then = format!(
-            ", recorded as (
-                 insert into sexton.journal (deletion_id, seq, tenure, lane, at, entries)
-                 select deletion, seq, 1, 1, at, (case seq when 1 then '{FIRST}' else '{AGAIN}' end)::json
-                 from made cross join generate_series(1, 2) seq
-             )
-             insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, admitted_at, seq,
-                                                due_at)
-             select deletion, 'bench', '{kind}', target, request, {plan}, gen_random_uuid(), at, 2,
+            "insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, admitted_at, seq,
+                                                records, due_at)
+             select deletion, 'bench', '{kind}', target, request, {plan}, gen_random_uuid(), at, 2, '{TRIED}',
                     now() + interval '1 day' + random() * interval '1 hour'
              from made"
         );
@@ -116,16 +111,10 @@ impl Fill {
         let (kind, plan) = self.first_plan()?;
         let ago = format!("interval '{ENDED_OVER_DAYS} days' * (({deletions} - n) / {deletions}.0)");
         let then = format!(
-            ", recorded as (
-                 insert into sexton.journal (deletion_id, seq, tenure, lane, at, entries)
-                 select deletion, seq, 1, 1, at,
-                        (case seq when 1 then '{FIRST}' when {RECORDS} then '{LAST}' else '{MIDDLE}' end)::json
-                 from made cross join generate_series(1, {RECORDS}) seq
-             )
-             insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation, admitted_at,
-                                           ended_at, seq, result, detail)
+            "insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation, admitted_at,
+                                           ended_at, seq, result, detail, records)
              select deletion, 'bench', '{kind}', target, request, {plan}, nextval('sexton.generation'), at, at, {RECORDS},
-                    'deleted', '{{\"result\": \"deleted\"}}'
+                    'deleted', '{{\"result\": \"deleted\"}}', '{CARRIED_OUT}'
              from made"
         );
         self.pages(deletions, &kind, &ago, &then).await

@@ -22,6 +22,16 @@ pub(crate) struct Tally {
 /// Intents, verdicts and the end of four steps. Waiting in turn is worth a record of its own, so there may be more.
 pub(crate) const RECORDS: i64 = 5;
 
+/// Sexton's stand in the rows of their deletions, which say how many there are.
+fn records_of(rival: Rival) -> String {
+    match rival {
+        Rival::Sexton => "(select coalesce(sum(seq), 0) from (select seq from sexton.deletions union all
+                               select seq from sexton.open_deletions) of)::bigint"
+            .to_owned(),
+        _ => format!("(select count(*) from {}.journal)", rival.schema()),
+    }
+}
+
 impl Tally {
     pub(crate) async fn read(place: &Place, rival: Rival) -> Result<Tally, Fail> {
         let mut connection = PgConnection::connect(&place.database_url).await?;
@@ -30,7 +40,7 @@ impl Tally {
             "select {}, {}, {}, {}, {}, {}, (select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables)",
             of("requests"),
             of("keys"),
-            of("journal"),
+            records_of(rival),
             of("deletions"),
             of("open_deletions"),
             of("outbox")
