@@ -4,10 +4,11 @@
 -- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
 -- locks, and never a plan that was made while the table was empty.
 
--- The records of a deletion with one more before them, as `sexton.journal` reads them.
+-- The records of a deletion with one more before them, as `sexton.journal` reads them: text, but only what jsonb would take as
+-- well (no NUL), so that whoever asks may cast it.
 create function sexton.with_record(tenure integer, lane bigint, admitted_at timestamptz, entries text, records text)
 returns text language sql stable as $$
-    select '[' || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
+    select case when ('[0' || entries || ']')::jsonb is not null then '[' end || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
         || case when records = '' then '' else ',' || records end
 $$;
 
@@ -79,14 +80,7 @@ begin
         return;
     end if;
 
-    with input as (
-        select i.*,
-               -- Kept as text, but only what jsonb would take as well (no NUL), so that whoever asks may cast it.
-               case when ('[0' || i.entries || ']')::jsonb is not null then i.entries end as kept
-        from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result,
-                    p_until, p_looks, p_detail, p_announce, p_events)
-            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result, until, looks, detail, announce, event)
-    ), written as (
+    with written as (
         update sexton.open_deletions d
         set lane = case when i.due is null then d.lane end,
             epoch = case when i.due is null then d.epoch end,
@@ -101,56 +95,56 @@ begin
             starts = 0,
             effect_ms = i.effect_ms,
             seq = d.seq + 1,
-            records = sexton.with_record(d.tenure, p_lane, d.admitted_at, i.kept, d.records)
-        from input i
+            records = sexton.with_record(d.tenure, p_lane, d.admitted_at, i.entries, d.records)
+        from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result)
+            as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result)
         where i.result is null and d.id = i.id
           and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
-        returning d.id, d.seq, d.request_id, d.plan, i.detail, i.announce, i.event, octet_length(d.records) > 1000 as is_long
-    ), ended as (
-        delete from sexton.open_deletions d
-        using input i
-        where i.result is not null and d.id = i.id
-          and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
-        returning d.*, i.kept, i.result, i.until, i.looks, i.detail, i.announce, i.event
-    ), moved as (
-        insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
-                                      admitted_at, seq, result, action, detail, records)
-        select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
-               e.admitted_at, e.seq + 1, e.result, e.action, e.detail::jsonb,
-               sexton.with_record(e.tenure, p_lane, e.admitted_at, e.kept, e.records)
-        from ended e
-    ), told as (
-        select w.id, w.seq, w.request_id, w.plan, w.detail, w.announce, w.event, w.is_long,
-               null::text as result, null::timestamptz as until, null::integer as looks, null::uuid as window_of,
-               false as batched
-        from written w
-        union all
-        select e.id, e.seq + 1, e.request_id, e.plan, e.detail, e.announce, e.event, false, e.result, e.until, e.looks,
-               e.window_of, e.batched
-        from ended e
+        returning d.id, octet_length(d.records) > 1000 as is_long
     )
-    -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the input
-    -- again, each would compare every id with every other.
-    select array_agg(b.id),
-           array_agg(b.id) filter (where b.announce is not null),
-           array_agg(b.announce) filter (where b.announce is not null),
-           array_agg(b.detail) filter (where b.announce is not null),
-           array_agg(b.event) filter (where b.announce is not null),
-           array_agg(b.request_id) filter (where b.announce is not null),
-           array_agg(b.plan) filter (where b.announce is not null),
-           array_agg(b.seq) filter (where b.announce is not null),
-           array_agg(b.id) filter (where b.is_long),
-           array_agg(b.id) filter (where b.result is not null),
-           array_agg(b.until) filter (where b.result is not null),
-           array_agg(b.looks) filter (where b.result is not null),
-           array_agg(b.window_of) filter (where b.window_of is not null),
-           array_agg(b.id) filter (where b.window_of is not null),
-           array_agg(b.id) filter (where b.until is not null and b.result = 'soft_deleted'),
-           array_agg(b.id) filter (where b.until is not null and b.result <> 'soft_deleted'),
-           array_agg(b.id) filter (where b.batched)
-    into v_written, v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs, v_long, v_ended, v_untils,
-         v_looks, v_windows, v_of, v_soft, v_watched, v_batched
-    from told b;
+    select array_agg(w.id), array_agg(w.id) filter (where w.is_long) into v_written, v_long from written w;
+
+    if cardinality(array_remove(p_result, null)) > 0 then
+        with ended as (
+            delete from sexton.open_deletions d
+            using unnest(p_ids, p_tenures, p_seqs, p_entries, p_result, p_until, p_looks, p_detail, p_announce, p_events)
+                as i (id, tenure, seq, entries, result, until, looks, detail, announce, event)
+            where i.result is not null and d.id = i.id
+              and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
+            returning d.*, i.entries, i.result, i.until, i.looks, i.detail, i.announce, i.event
+        ), moved as (
+            insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
+                                          admitted_at, seq, result, action, detail, records)
+            select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
+                   e.admitted_at, e.seq + 1, e.result, e.action, e.detail::jsonb,
+                   sexton.with_record(e.tenure, p_lane, e.admitted_at, e.entries, e.records)
+            from ended e
+        )
+        -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the
+        -- input again, each would compare every id with every other.
+        select array_agg(e.id), array_agg(e.until), array_agg(e.looks),
+               array_agg(e.window_of) filter (where e.window_of is not null),
+               array_agg(e.id) filter (where e.window_of is not null),
+               array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
+               array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted'),
+               array_agg(e.id) filter (where e.batched),
+               array_agg(e.announce), array_agg(e.detail), array_agg(e.event), array_agg(e.request_id),
+               array_agg(e.plan), array_agg(e.seq + 1)
+        into v_ended, v_untils, v_looks, v_windows, v_of, v_soft, v_watched, v_batched,
+             v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs
+        from ended e;
+        v_announced := v_ended;
+    end if;
+    -- Of those that go on, few are spoken of.
+    if cardinality(array_remove(p_announce, null)) > coalesce(cardinality(v_ended), 0) then
+        select v_announced || array_agg(d.id), v_words || array_agg(i.announce), v_details || array_agg(i.detail),
+               v_event_ids || array_agg(i.event), v_requests || array_agg(d.request_id), v_plans || array_agg(d.plan),
+               v_seqs || array_agg(d.seq)
+        into v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs
+        from unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event)
+        join sexton.open_deletions d on d.id = i.id
+        where i.announce is not null and i.id = any (v_written);
+    end if;
 
     -- A long journal turns its page: what is written again and again stays small.
     if v_long is not null then
@@ -172,7 +166,8 @@ begin
             select i.request_id
             union all
             select j.request_id from sexton.joined j where j.deletion_id = i.id
-        ) r;
+        ) r
+        where i.announce is not null;
         get diagnostics v_events = row_count;
         if v_events > cardinality(v_announced) then
             return query select 'more_events'::text, null::uuid, v_events;
@@ -214,7 +209,7 @@ begin
         update sexton.windows w set taken_by = b.id from begun b where w.deletion_id = b.window_of;
     end if;
 
-    return query select 'applied'::text, w, 0::bigint from unnest(v_written) w;
+    return query select 'applied'::text, w, 0::bigint from unnest(v_written || v_ended) w;
 end $$;
 
 -- What follows the ends of one batch, which still holds the slots of their targets: whatever may be restored or erased is

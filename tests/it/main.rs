@@ -36,6 +36,7 @@ mod cli_said;
 mod computers;
 mod connectors;
 mod contract;
+mod costs;
 mod crashes;
 mod dialects;
 mod factory_sessions;
