@@ -11,6 +11,7 @@ use sexton::services::{Ending, Options, Services};
 use sqlx::postgres::PgPool;
 use sqlx::{Connection, PgConnection};
 
+use crate::batches::note;
 use crate::guards::one_kept;
 use crate::house::House;
 use crate::shop::message;
@@ -141,7 +142,7 @@ async fn a_saga_of_four_steps_costs_no_more_than_it_may() {
     let said = format!(
         "a saga of four steps: {commits:.3} commits, {statements:.3} statements, {wal:.0} bytes of WAL"
     );
-    println!("costs: {said}");
+    note(&format!("costs: {said}"));
     assert!(records >= 5 * SAGAS as i64, "{records} records");
     assert!(
         commits <= COMMITS_MAX,
@@ -216,7 +217,9 @@ async fn a_claim_among_a_million_looks_at_what_it_takes() {
         .fetch_one(&desk.db)
         .await
         .expect("a count");
-    println!("costs: a claim of {taken} among 1,000,000 looks at {rows} entries of indexes");
+    note(&format!(
+        "costs: a claim of {taken} among 1,000,000 looks at {rows} entries of indexes"
+    ));
     // By the index of what is due, and once more by its id.
     assert_eq!(taken, 250);
     assert!((250..=600).contains(&rows), "{rows} entries");
