@@ -19,10 +19,11 @@ use crate::unkeepable::publish_all;
 
 /// What happens by the clock and at the start costs little of so many.
 const SAGAS: usize = 16_000;
-/// Twice the bar of `make bench`: a worker that is not optimized, beside other tests, fills its batches by half.
-const COMMITS_MAX: f64 = 0.12;
-/// An admission, five records and an end are some dozen statements for hundreds of sagas.
-const STATEMENTS_MAX: f64 = 0.15;
+/// Three times the bar of `make bench`: a worker that is not optimized fills its batches by half, and what happens by the clock
+/// happens more often the longer other tests take the cores. One commit too many for each saga would be five times as much.
+const COMMITS_MAX: f64 = 0.2;
+/// An admission, five records and an end are some dozen statements for hundreds of sagas; the clock asks for the rest.
+const STATEMENTS_MAX: f64 = 0.2;
 /// The bar of a saga of four steps, without what Postgres writes again after a checkpoint.
 const WAL_BYTES_MAX: f64 = 3_072.0;
 
