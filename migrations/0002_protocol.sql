@@ -1,14 +1,12 @@
 -- The guarded writes. Each function is one round trip and one transaction, and begins with the fence: the row is
 -- locked and compared in a statement of its own, since only a *later* statement sees what was committed meanwhile.
 
--- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
--- locks, and never a plan that was made while the table was empty.
-
 -- The records of a deletion with one more before them, as `sexton.journal` reads them: text, but only what jsonb would take as
 -- well (no NUL), so that whoever asks may cast it.
 create function sexton.with_record(tenure integer, lane bigint, admitted_at timestamptz, entries text, records text)
 returns text language sql stable as $$
-    select case when ('[0' || entries || ']')::jsonb is not null then '[' end || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
+    select case when ('[0' || entries || ']')::jsonb is not null then '[' end
+        || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
         || case when records = '' then '' else ',' || records end
 $$;
 
@@ -22,6 +20,8 @@ create function sexton.is_ours(
         and lane is not distinct from p_lane and epoch is not distinct from p_epoch
 $$;
 
+-- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
+-- locks, and never a plan that was made while the table was empty.
 create function sexton.write_records(
     p_lane bigint,
     p_epoch integer,

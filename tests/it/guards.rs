@@ -34,16 +34,7 @@ pub(crate) async fn one_kept() -> Desk {
     let plan = store.introduce_plan(&plan).await.expect("a stored plan").id;
     let worker = store.register(1, settings.lease).await.expect("a worker");
     let mut writer = store.open_lane(worker.lanes[0]).await.expect("a lane");
-    let body = br#"{"target": {"type": "shop.thing", "id": "a"}, "tenant": "t", "key": "k"}"#;
-    let candidate = Candidate {
-        request: read_request(body, &Envelope::default()).expect("well formed"),
-        request_id: RequestId(Uuid::now_v7()),
-        deletion_id: DeletionId(Uuid::now_v7()),
-        plan,
-        restorable: false,
-        deadline: None,
-        keep: true,
-    };
+    let candidate = candidate("a", "k", plan);
     let mut fates = writer
         .admit(clock::now(), false, &[candidate])
         .await
@@ -58,6 +49,20 @@ pub(crate) async fn one_kept() -> Desk {
         store,
         writer,
         opened: *opened,
+    }
+}
+
+fn candidate(id: &str, key: &str, plan: i32) -> Candidate {
+    let body =
+        format!(r#"{{"target": {{"type": "shop.thing", "id": "{id}"}}, "tenant": "t", "key": "{key}"}}"#);
+    Candidate {
+        request: read_request(body.as_bytes(), &Envelope::default()).expect("well formed"),
+        request_id: RequestId(Uuid::now_v7()),
+        deletion_id: DeletionId(Uuid::now_v7()),
+        plan,
+        restorable: false,
+        deadline: None,
+        keep: true,
     }
 }
 
@@ -208,15 +213,9 @@ async fn invariant_08_a_nearer_deadline_that_was_folded_in_is_not_slept_through(
     // And one that comes while it sleeps wakes it earlier.
     desk.run("update sexton.open_deletions set effect_ms = null")
         .await;
-    let body = br#"{"target": {"type": "shop.thing", "id": "a"}, "tenant": "t", "key": "k2"}"#;
     let folded = Candidate {
-        request: read_request(body, &Envelope::default()).expect("well formed"),
-        request_id: RequestId(Uuid::now_v7()),
-        deletion_id: DeletionId(Uuid::now_v7()),
-        plan: desk.opened.plan,
-        restorable: false,
         deadline: Some(until(1)),
-        keep: true,
+        ..candidate("a", "k2", desk.opened.plan)
     };
     let fates = desk.writer.admit(clock::now(), false, &[folded]).await;
     assert!(matches!(fates.expect("admitted").as_slice(), [Admission::Folded]));
@@ -287,8 +286,11 @@ async fn invariant_03_a_lane_whose_epoch_was_raised_writes_releases_claims_and_a
     assert_eq!(outcome.expect("an answer"), BatchOutcome::Lost);
     let claimed = desk.writer.claim(&[desk.opened.plan], None, 10, 10).await;
     assert!(matches!(claimed, Err(StoreError::Lost)), "{claimed:?}");
-    let admitted = desk.writer.admit(clock::now(), false, &[]).await;
-    assert!(matches!(admitted, Err(StoreError::Lost)), "{admitted:?}");
+    // The long way, and the short one of what is new.
+    for candidates in [vec![], vec![candidate("b", "k3", desk.opened.plan)]] {
+        let admitted = desk.writer.admit(clock::now(), false, &candidates).await;
+        assert!(matches!(admitted, Err(StoreError::Lost)), "{admitted:?}");
+    }
     assert_eq!(desk.writer.generation().await.expect("an answer"), None);
     assert_eq!(desk.rows().await, before);
 }
