@@ -295,7 +295,9 @@ create function sexton.admit_new(
     p_message_ids text[],
     p_correlation_ids text[],
     p_traceparents text[],
-    p_tracestates text[]
+    p_tracestates text[],
+    p_entries text[],            -- of its first record, as those of `write_records`, where it has one already
+    p_effect_ms integer[]
 ) returns table (said text, id uuid, generation bigint)
 language plpgsql
 set enable_seqscan = off
@@ -337,13 +339,17 @@ begin
 
     with begun as (
         insert into sexton.open_deletions
-            (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at)
+            (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
+             seq, effect_ms, records)
         select i.id, i.tenant, i.target_type, i.target_id, i.request, i.plan, i.fold, i.deadline,
                greatest(coalesce(i.not_before, p_at), p_at), case when i.kept then p_lane end,
-               case when i.kept then p_epoch end, p_at
-        from unnest(p_deletions, p_tenants, p_types, p_targets, p_requests, p_plans, p_folds, p_deadlines, p_not_before, p_kept)
+               case when i.kept then p_epoch end, p_at, case when i.entries is null then 0 else 1 end, i.effect_ms,
+               case when i.entries is null then '' else sexton.with_record(1, p_lane, p_at, i.entries, '') end
+        from unnest(p_deletions, p_tenants, p_types, p_targets, p_requests, p_plans, p_folds, p_deadlines, p_not_before, p_kept,
+                    p_entries, p_effect_ms)
             with ordinality
-            as i (id, tenant, target_type, target_id, request, plan, fold, deadline, not_before, kept, place)
+            as i (id, tenant, target_type, target_id, request, plan, fold, deadline, not_before, kept, entries, effect_ms,
+                  place)
         order by i.place
         on conflict (tenant, target_type, target_id) do nothing
         returning id, generation

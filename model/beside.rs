@@ -71,7 +71,7 @@ impl Act {
             | Act::PublishIsLost(_)
             | Act::Cancel(_)
             | Act::Beside(Beside::Cancel(_)) => true,
-            Act::Admit(_, answer) | Act::Commit(_, answer) | Act::Beside(Beside::Commit(_, answer)) => {
+            Act::Admit(_, answer, _) | Act::Commit(_, answer) | Act::Beside(Beside::Commit(_, answer)) => {
                 answer != Answer::Heard
             }
             Act::Conclude(_, _, _, outcome) => outcome != Outcome::Heard,

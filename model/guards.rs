@@ -78,7 +78,7 @@ const ALL: &[Stands] = &[
     stands!(
         IntentFirst,
         "src/engine/act.rs",
-        "        };\n        let before = self.state.clone();"
+        "        };\n        let combined = !self.unwritten.is_empty();\n        self.note(Entry::Intent { step, aim, attempt });"
     ),
     stands!(
         AckAfterCommit,

@@ -1,27 +1,32 @@
-//! A batch of messages, admitted in one transaction behind the lane's fence (intake/reception.rs, store/admit.rs). Where each
-//! belongs, `decide::place` says.
+//! A batch of messages, admitted in one transaction behind the lane's fence (intake/reception.rs, store/admit.rs), with the
+//! first intent of what is new or without (engine/at_once.rs). Where each belongs, `decide::place` says.
 
 use sexton::decide::{Place, SlotView, place};
 use sexton::deletion::{Action, DeletionId, Envelope, Request, read_request};
 use uuid::Uuid;
 
 use super::batch::Answer;
-use super::cluster::{Carried, Cluster, Delivery, Harm, Row};
+use super::cluster::{Carried, Cluster, Delivery, Harm, Row, Stage};
 use super::guards::Guard;
+use super::process::drive;
 use super::words::is_unwinding;
 use super::{Message, Protocol};
 
 impl Protocol {
-    pub(super) fn admit(&self, all: &mut Cluster, process: u8, answer: Answer) {
+    pub(super) fn admit(&self, all: &mut Cluster, process: u8, answer: Answer, at_once: bool) {
         let lane = all.processes[usize::from(process)].lane;
         if all.lanes[usize::from(lane)].taken && self.guards.has(Guard::Epoch) {
             return self.begin_again(all, process);
         }
         let with = |delivery: &Delivery| *delivery == Delivery::With(process);
         let messages: Vec<usize> = (0..all.queue.len()).filter(|at| with(&all.queue[*at])).collect();
+        let before = all.rows.len();
         if answer != Answer::LostBefore {
             for at in &messages {
                 self.decide_where(all, *at, lane);
+            }
+            for row in before..if at_once { all.rows.len() } else { before } {
+                all.begins_with_an_intent(row);
             }
         }
         for at in messages {
@@ -33,13 +38,11 @@ impl Protocol {
         }
         match answer {
             Answer::Heard => {
-                for (at, row) in all.rows.clone().iter().enumerate() {
+                for (at, row) in all.rows.iter().enumerate().skip(before) {
                     let at = u8::try_from(at).expect("few");
-                    let is_new = row.owner == Some(lane) && row.words.is_empty() && row.tenure == 1;
-                    let process = &mut all.processes[usize::from(process)];
-                    if is_new && !process.carried.iter().any(|one| one.row == at) {
-                        process.carried.push(Carried::of(at, row));
-                    }
+                    all.processes[usize::from(process)]
+                        .carried
+                        .push(Carried::of(at, row));
                 }
                 self.go_on(all, process);
             }
@@ -98,6 +101,18 @@ impl Protocol {
             // It waits as the successor, and is placed anew once the slot is free: here, by its redelivery.
             Place::Follow(_) => {}
             other => panic!("the model's requests are not placed {other:?}"),
+        }
+    }
+}
+
+impl Cluster {
+    /// Its first record is born with it, as its process decides while nothing of it is committed.
+    fn begins_with_an_intent(&mut self, row: usize) {
+        let mut first = Carried::of(u8::try_from(row).expect("few"), &self.rows[row]);
+        drive(&mut first, self);
+        if let Stage::Writes { intent: Some(_), .. } = first.stage {
+            self.rows[row].words = first.words;
+            self.rows[row].seq = 1;
         }
     }
 }

@@ -42,7 +42,7 @@ impl Protocol {
 }
 
 /// Until something has to be written or done.
-fn drive(carried: &mut Carried, all: &Cluster) {
+pub(super) fn drive(carried: &mut Carried, all: &Cluster) {
     loop {
         match decided(&carried.words, carried.heard) {
             Decision::Note(words) => words.into_iter().for_each(|word| carried.note(word)),
@@ -93,6 +93,11 @@ impl Stage {
 
 impl Carried {
     pub(super) fn of(at: u8, row: &Row) -> Self {
+        // What has just been admitted with an intent begins at once; a claim finds such an intent, and looks.
+        let granted = match row.words.last() {
+            Some(Word::Intent(attempt)) if row.tenure == 1 => Stage::Granted(*attempt),
+            _ => Stage::READY,
+        };
         Carried {
             row: at,
             tenure: row.tenure,
@@ -101,7 +106,7 @@ impl Carried {
             unwritten: 0,
             told: row.signal,
             heard: row.signal,
-            stage: Stage::READY,
+            stage: granted,
         }
     }
 

@@ -14,6 +14,8 @@ use super::words::Attempt;
 pub(super) struct Protocol {
     pub(super) messages: &'static [Message],
     pub(super) admitted: bool,
+    /// An admission may carry the first intent of what is new: where its system has room at once.
+    pub(super) at_once: bool,
     pub(super) luck: Luck,
     /// From where nothing can go wrong any more, one way is followed: all others only change the order of what has nothing to
     /// do with each other.
@@ -26,7 +28,8 @@ pub(super) struct Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Act {
     Deliver(u8, u8),
-    Admit(u8, Answer),
+    /// With the first intent of each that is new, or without.
+    Admit(u8, Answer, bool),
     Acknowledge(u8),
     Commit(u8, Answer),
     Ask(u8),
@@ -62,13 +65,18 @@ impl Model for Protocol {
             .map(|one| one.target)
             .max()
             .map_or(0, |most| most + 1);
-        let mut all = Cluster::new(self.messages.len(), usize::from(targets), self.luck);
-        if self.admitted {
-            all.queue.fill(Delivery::With(0));
-            self.happens(&mut all, Act::Admit(0, Answer::Heard));
-            self.happens(&mut all, Act::Acknowledge(0));
+        let all = Cluster::new(self.messages.len(), usize::from(targets), self.luck);
+        if !self.admitted {
+            return vec![all];
         }
-        vec![all]
+        let admitted = |at_once: &bool| {
+            let mut all = all.clone();
+            all.queue.fill(Delivery::With(0));
+            self.happens(&mut all, Act::Admit(0, Answer::Heard, *at_once));
+            self.happens(&mut all, Act::Acknowledge(0));
+            all
+        };
+        self.ways_to_admit().iter().map(admitted).collect()
     }
 
     fn actions(&self, all: &Cluster, acts: &mut Vec<Act>) {
@@ -144,6 +152,10 @@ impl Protocol {
             _ => false,
         };
         pairs.into_iter().any(apart)
+    }
+
+    fn ways_to_admit(&self) -> &'static [bool] {
+        if self.at_once { &[false, true] } else { &[false] }
     }
 
     fn of_a_process(&self, all: &Cluster, process: u8, acts: &mut Vec<Act>) {
@@ -222,7 +234,13 @@ impl Protocol {
             }
         }
         if all.queue.contains(&Delivery::With(process)) {
-            acts.extend(answers.iter().map(|answer| Act::Admit(process, *answer)));
+            for at_once in self.ways_to_admit() {
+                acts.extend(
+                    answers
+                        .iter()
+                        .map(|answer| Act::Admit(process, *answer, *at_once)),
+                );
+            }
         }
         if all.queue.contains(&Delivery::Admitted(process)) {
             acts.push(Act::Acknowledge(process));
@@ -294,9 +312,9 @@ impl Protocol {
                     false => Delivery::Acknowledged,
                 };
             }
-            Act::Admit(process, answer) => {
+            Act::Admit(process, answer, at_once) => {
                 all.luck.lost_answers -= u8::from(answer != Answer::Heard);
-                self.admit(all, process, answer);
+                self.admit(all, process, answer, at_once);
             }
             Act::Acknowledge(process) => {
                 for (at, delivery) in all.queue.iter_mut().enumerate() {

@@ -96,7 +96,7 @@ impl HttpConnector {
     }
 
     fn values(&self, attempt: &Attempt) -> Values {
-        let mut values = attempt.values.clone();
+        let mut values = Values::clone(&attempt.values);
         if let Some(Value::Object(kept)) = &attempt.handle {
             values.extend(kept.clone());
         }

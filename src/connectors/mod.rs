@@ -44,7 +44,7 @@ pub struct Attempt {
     pub number: u32,
     /// The same for every attempt at this step, so that the other side can tell a repeat.
     pub idempotency_key: String,
-    pub values: Values,
+    pub values: Arc<Values>,
     /// An earlier attempt at this step may have had its effect.
     pub may_have_worked: bool,
     /// From the last `Pending` of this step, if there was one.

@@ -151,8 +151,8 @@ fn chosen(plan: &Plan, state: &State, row: &Row) -> Why {
             }
             None => {
                 let because = format!("{} has it; next is {place}", holder.name);
-                let next = "it is carried out as soon as its system has room".into();
-                answer("in_hand", because, next)
+                let next = "it is carried out as soon as its system has room; `sexton systems list` tells whether one is shut";
+                answer("in_hand", because, next.into())
             }
         };
     }

@@ -12,14 +12,14 @@ use super::drive::{Drive, Over};
 use super::effect::Effect;
 use super::lane::Told as Wrote;
 use super::limits::{Now, Permit, SystemLimit};
-use super::passage::{Told, systems_of};
+use super::passage::{Entered, Told, systems_of};
 use super::record::{self, Keep};
 use crate::clock;
 use crate::connectors::{Blame, Looked};
 use crate::crash::{self, CrashPoint};
 use crate::decide;
 use crate::deletion::{Aim, Entry, StepNumber, Verdict};
-use crate::plan::Lookup;
+use crate::plan::{Lookup, Step};
 use crate::store::StoredPlan;
 use crate::telemetry;
 
@@ -43,7 +43,7 @@ impl Drive {
             Ok(passes) => passes,
             Err(left) => return self.hand_back(clock::now() + left).await,
         };
-        let values = Effect::values(&self.opened, stored, &self.state, Aim::Do);
+        let values = Effect::values(&self.state, &self.given);
         let looked = self.shared.parts.systems.look(lookup, &values).await;
         match looked {
             Looked::Found(facts) => {
@@ -123,14 +123,9 @@ impl Drive {
         let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
             return self.rest().await;
         };
-        let limit = self.shared.limits.of(&planned.on).cloned();
-        let limit = match limit {
-            // A group takes a permit of its own; but nothing is begun that would only wait for an open breaker.
-            Some(limit) if Effect::in_groups(&self.shared, planned, aim) => match limit.shut_for() {
-                Some(left) => return self.hand_back(clock::now() + left).await,
-                None => None,
-            },
-            limit => limit,
+        let limit = match self.limit_of(planned, aim) {
+            Ok(limit) => limit,
+            Err(left) => return self.hand_back(clock::now() + left).await,
         };
         let Some(permit) = self.permit_for(usize::from(step), limit).await? else {
             return Ok(());
@@ -139,7 +134,6 @@ impl Drive {
             Ok(passes) => passes,
             Err(left) => return self.hand_back(clock::now() + left).await,
         };
-        let before = self.state.clone();
         let combined = !self.unwritten.is_empty();
         self.note(Entry::Intent { step, aim, attempt });
         match self
@@ -152,7 +146,10 @@ impl Drive {
                 // The intent was refused; the verdict that stood before it in the same record was not, and is kept.
                 self.unwritten
                     .retain(|entry| !matches!(entry, Entry::Intent { .. }));
-                self.state = before;
+                self.state.clone_from(&self.durable);
+                for entry in std::mem::take(&mut self.unwritten) {
+                    self.note(entry);
+                }
                 self.hear(signals);
                 return Ok(());
             }
@@ -165,19 +162,46 @@ impl Drive {
         if combined {
             crash::at(CrashPoint::CombinedAfterCommit, || self.scene(&planned.name, aim)).await;
         }
-        crash::at(CrashPoint::IntentAfterCommit, || self.scene(&planned.name, aim)).await;
-        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope);
-        let Some(effect) = span.in_scope(|| {
-            Effect::new(
-                &self.shared,
-                &self.opened,
-                stored,
-                &self.state,
+        self.carry_out(
+            stored,
+            Entered {
                 step,
                 aim,
-                &self.gate,
-            )
-        }) else {
+                attempt,
+                permit,
+                passes,
+            },
+        )
+        .await
+    }
+
+    /// What its limit is, where one attempt takes a permit of it; or for how long nothing may start there. A group takes a
+    /// permit of its own; but nothing is begun that would only wait for an open breaker.
+    pub(super) fn limit_of(&self, planned: &Step, aim: Aim) -> Result<Option<Arc<SystemLimit>>, Duration> {
+        let limit = self.shared.limits.of(&planned.on).cloned();
+        match limit {
+            Some(limit) if Effect::in_groups(&self.shared, planned, aim) => {
+                limit.shut_for().map_or(Ok(None), Err)
+            }
+            limit => Ok(limit),
+        }
+    }
+
+    /// The effect of an intent that is durable, until its verdict is known.
+    pub(super) async fn carry_out(&mut self, stored: &Arc<StoredPlan>, entered: Entered) -> Result<(), Over> {
+        let Entered {
+            step,
+            aim,
+            attempt,
+            permit,
+            passes,
+        } = entered;
+        let Some(planned) = stored.plan.steps.get(usize::from(step).wrapping_sub(1)) else {
+            return self.rest().await;
+        };
+        crash::at(CrashPoint::IntentAfterCommit, || self.scene(&planned.name, aim)).await;
+        let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope);
+        let Some(effect) = span.in_scope(|| Effect::new(self, stored, step, aim)) else {
             return self.rest().await;
         };
         let blame = effect.blame();
@@ -223,15 +247,7 @@ impl Drive {
             .track(usize::from(step), aim)
             .and_then(|track| track.last.as_ref());
         let found_out = !matches!(unknown, Some(Verdict::Unknown { .. }));
-        let Some(effect) = Effect::new(
-            &self.shared,
-            &self.opened,
-            stored,
-            &self.state,
-            step,
-            aim,
-            &self.gate,
-        ) else {
+        let Some(effect) = Effect::new(self, stored, step, aim) else {
             return self.rest().await;
         };
         let blame = effect.blame();

@@ -100,7 +100,7 @@ impl Lane {
         }
         for claimed in claimed {
             if let Some(permit) = permits.split(1) {
-                self.set_going(claimed, permit);
+                self.set_going(self.drive(claimed), Some(permit));
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::Shared;
 use super::effect::Effect;
 use super::lane::{Ask, Told};
 use super::limits::Permit;
+use super::passage::Entered;
 use super::record::{self, Keep};
 use crate::clock;
 use crate::crash::{self, CrashPoint, Scene};
@@ -29,21 +30,23 @@ const NOTES_MAX: usize = 200;
 pub(super) struct Drive {
     pub(super) shared: Shared,
     pub(super) opened: Opened,
-    plan: Option<Arc<StoredPlan>>,
+    pub(super) plan: Option<Arc<StoredPlan>>,
     pub(super) state: State,
-    signals: Vec<Signal>,
+    pub(super) signals: Vec<Signal>,
     pub(super) gate: Gate,
     lane: mpsc::Sender<Ask>,
     /// Decided or found out, applied to the state, and not yet durable.
     pub(super) unwritten: Vec<Entry>,
     /// As far as it is durable: what Postgres cannot keep is taken back to here.
-    durable: State,
+    pub(super) durable: State,
     /// What `when` may ask for beside the facts.
-    given: Values,
+    pub(super) given: Arc<Values>,
     /// Decisions in a row that only noted something.
     notes: usize,
     /// Held for the next effect on its system.
     pub(super) permit: Option<(usize, Option<Permit>)>,
+    /// An attempt whose intent was admitted with the deletion.
+    pub(super) at_once: Option<Entered>,
 }
 
 /// Nothing more to do here.
@@ -58,6 +61,7 @@ impl Drive {
         let given = plan.as_ref().map_or_else(Values::new, |stored| {
             Effect::given(&claimed.opened, stored, Aim::Do)
         });
+        let given = Arc::new(given);
         let mut drive = Drive {
             shared,
             opened: claimed.opened,
@@ -71,6 +75,7 @@ impl Drive {
             lane,
             unwritten: Vec::new(),
             permit: None,
+            at_once: None,
         };
         let replayed = claimed
             .journal
@@ -100,6 +105,12 @@ impl Drive {
             let _ = self.hand_back(clock::now() + Duration::from_secs(60)).await;
             return;
         };
+        if let Some(entered) = self.at_once.take() {
+            self.recorded().await;
+            if self.carry_out(&stored, entered).await.is_err() {
+                return;
+            }
+        }
         while self.go(&stored).await.is_ok() {
             if self.notes >= NOTES_MAX {
                 tracing::error!(deletion.id = %self.opened.id, "a deletion goes round in circles");
@@ -109,8 +120,7 @@ impl Drive {
         }
     }
 
-    async fn go(&mut self, stored: &Arc<StoredPlan>) -> Result<(), Over> {
-        let now = clock::now();
+    pub(super) fn chosen(&self, stored: &StoredPlan, now: OffsetDateTime) -> Move {
         let circumstances = Circumstances {
             now,
             action: self.opened.action,
@@ -119,7 +129,12 @@ impl Drive {
             signals: &self.signals,
             given: &self.given,
         };
-        let chosen = decide::next(&stored.plan, &self.state, &circumstances);
+        decide::next(&stored.plan, &self.state, &circumstances)
+    }
+
+    async fn go(&mut self, stored: &Arc<StoredPlan>) -> Result<(), Over> {
+        let now = clock::now();
+        let chosen = self.chosen(stored, now);
         // A drain lets what runs finish and begins nothing.
         if self.shared.stopper.is_draining()
             && matches!(chosen, Move::Look | Move::Run { .. } | Move::Find { .. })
@@ -217,19 +232,30 @@ impl Drive {
         match told.await.map_err(|_| Over)? {
             Told::Written => {
                 self.opened.seq += 1;
-                self.durable.clone_from(&self.state);
                 let written = std::mem::take(&mut self.unwritten);
+                self.is_durable(&written);
                 record::count(&self.shared, &self.opened, &self.state, &written);
-                crash::at(CrashPoint::RecordAfterCommit, || Scene {
-                    step: Cow::Owned(self.opened.seq.to_string()),
-                    ..self.scene("", Aim::Do)
-                })
-                .await;
+                self.recorded().await;
                 Ok(Told::Written)
             }
             Told::LetGo => Err(Over),
             told => Ok(told),
         }
+    }
+
+    /// The same as a copy of the state, without copying what did not change.
+    pub(super) fn is_durable(&mut self, written: &[Entry]) {
+        if written.iter().any(|entry| self.durable.apply(entry).is_err()) {
+            self.durable.clone_from(&self.state);
+        }
+    }
+
+    async fn recorded(&self) {
+        crash::at(CrashPoint::RecordAfterCommit, || Scene {
+            step: Cow::Owned(self.opened.seq.to_string()),
+            ..self.scene("", Aim::Do)
+        })
+        .await;
     }
 
     /// For those who hold a deletion at a point, or end the process there.

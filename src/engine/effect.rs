@@ -9,13 +9,13 @@ use serde_json::Value;
 use tracing::Span;
 
 use super::begun::Begun;
+use super::drive::Drive;
 use super::limits::{Now, Permit};
 use super::{Shared, together};
 use crate::clock::Boottime;
 use crate::connectors::{Attempt, Blame, ReadOutcome, Verified};
 use crate::deletion::{Aim, Facts, State, StepNumber, Verdict};
 use crate::plan::{Call, Step, SystemName, Values};
-use crate::stopper::Gate;
 use crate::store::{Opened, StoredPlan};
 use crate::telemetry;
 
@@ -25,40 +25,41 @@ pub(super) struct Effect<'a> {
     number: StepNumber,
     step: &'a Step,
     aim: Aim,
-    given: Values,
+    given: Arc<Values>,
     attempt: Attempt,
     begun: Begun,
 }
 
 impl<'a> Effect<'a> {
     pub(super) fn new(
-        shared: &'a Shared,
-        opened: &Opened,
+        drive: &'a Drive,
         stored: &'a Arc<StoredPlan>,
-        state: &State,
         number: StepNumber,
         aim: Aim,
-        gate: &Gate,
     ) -> Option<Self> {
+        let opened = &drive.opened;
         let step = stored.plan.steps.get(usize::from(number).checked_sub(1)?)?;
-        let track = state.track(usize::from(number), aim);
-        let given = Effect::given(opened, stored, aim);
+        let track = drive.state.track(usize::from(number), aim);
+        let given = match aim {
+            Aim::Do => drive.given.clone(),
+            Aim::Undo => Arc::new(Effect::given(opened, stored, aim)),
+        };
         let attempt = Attempt {
             deletion: opened.id,
             step: step.name.clone(),
             number: track.map_or(1, |track| track.attempt),
             // The same for every attempt: the other side can tell a repeat from a second wish.
             idempotency_key: format!("{}:{}:{}", opened.id, step.name, aim.word()),
-            values: Effect::values(opened, stored, state, aim),
+            values: Effect::values(&drive.state, &given),
             may_have_worked: track.is_some_and(|track| track.touched),
             handle: track.and_then(|track| track.handle.clone()),
             timeout: step.timeout,
-            gate: gate.clone(),
+            gate: drive.gate.clone(),
             trace: telemetry::onward(&Span::current(), &opened.envelope.trace),
             blame: Blame::default(),
         };
         Some(Effect {
-            shared,
+            shared: &drive.shared,
             stored,
             number,
             step,
@@ -70,13 +71,15 @@ impl<'a> Effect<'a> {
     }
 
     /// Built-in names, params and facts. The undo side has the higher generation, so that a late do cannot win.
-    pub(super) fn values(opened: &Opened, stored: &StoredPlan, state: &State, aim: Aim) -> Values {
-        let mut values: Values = match &state.facts {
-            Some(Facts::Found(facts)) => facts.clone(),
-            _ => Values::new(),
-        };
-        values.extend(Effect::given(opened, stored, aim));
-        values
+    pub(super) fn values(state: &State, given: &Arc<Values>) -> Arc<Values> {
+        match &state.facts {
+            Some(Facts::Found(facts)) => {
+                let mut values = facts.clone();
+                values.extend(Values::clone(given));
+                Arc::new(values)
+            }
+            _ => given.clone(),
+        }
     }
 
     /// What no fact and no read may stand in for.
@@ -248,9 +251,10 @@ impl<'a> Effect<'a> {
         {
             ReadOutcome::Row(row) => {
                 self.well(&read.on);
-                self.attempt.values.extend(row);
+                let values = Arc::make_mut(&mut self.attempt.values);
+                values.extend(row);
                 // A `select *` may bring an `id` or a `generation` of its own; the request's and ours stand.
-                self.attempt.values.extend(self.given.clone());
+                values.extend(Values::clone(&self.given));
                 Ok(())
             }
             ReadOutcome::NoRow => {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,13 +17,10 @@ use super::drive::Drive;
 use super::lane_batch::Pending;
 use super::lane_writer::RECONCILE_EVERY;
 use super::watch::Patience;
-use crate::clock;
 use crate::decide::Signal;
 use crate::deletion::DeletionId;
 use crate::stopper::{Gate, Lease};
-use crate::store::{
-    Admission, Candidate, Claimed, LaneWriter, Opened, Outgoing, Record, Release, StoreError,
-};
+use crate::store::{Admission, Candidate, Claimed, LaneWriter, Outgoing, Record, Release, StoreError};
 
 /// What a lane is asked for.
 pub(super) enum Ask {
@@ -202,95 +199,22 @@ impl Lane {
         Ok(())
     }
 
-    /// Admits through this lane's fence, and sets going what it keeps.
-    pub(super) async fn admit(
-        &mut self,
-        candidates: Vec<Candidate>,
-        answer: oneshot::Sender<Result<Vec<Admission>, StoreError>>,
-    ) -> Result<(), Gone> {
-        let mut fates = Vec::with_capacity(candidates.len());
-        // Halves of a batch that Postgres could not keep come back here; the order is kept.
-        let mut parts = vec![candidates];
-        while let Some(mut part) = parts.pop() {
-            match self.admit_part(&part).await? {
-                Ok(decided) => fates.extend(decided),
-                Err(error) if error.is_about_content() && part.len() > 1 => {
-                    parts.push(part.split_off(part.len() / 2));
-                    parts.push(part);
-                }
-                Err(error) if error.is_about_content() => fates.extend(part.iter().map(|candidate| {
-                    tracing::error!(error = %crate::telemetry::chain(&error), "Postgres cannot keep a request");
-                    Admission::unkeepable(candidate)
-                })),
-                Err(error) => {
-                    let met = self.trouble(&error).await;
-                    let _ = answer.send(Err(error));
-                    return met;
-                }
-            }
-        }
-        // Whoever asked may be gone; what is committed is committed, and the redelivery is a copy.
-        let _ = answer.send(Ok(fates));
-        Ok(())
-    }
-
-    /// One transaction; what it keeps is set going.
-    async fn admit_part(
-        &mut self,
-        candidates: &[Candidate],
-    ) -> Result<Result<Vec<Admission>, StoreError>, Gone> {
-        let announce = self.shared.parts.announce_accepted;
-        let began = std::time::Instant::now();
-        let admitted = self
-            .writer()
-            .await?
-            .admit(clock::now(), announce, candidates)
-            .await;
-        if let Ok(fates) = &admitted {
-            self.timed("admit", began);
-            for fate in fates {
-                match fate {
-                    Admission::Kept(opened) => self.keep(Opened::clone(opened)),
-                    Admission::Left => self.claims.more = true,
-                    _ => {}
-                }
-            }
-        }
-        Ok(admitted)
-    }
-
-    fn keep(&mut self, opened: Opened) {
-        // Admission asked for room before; if it has gone meanwhile, one more in flight does no harm.
-        let permit = self.shared.permits.clone().try_acquire_owned().ok();
-        let claimed = Claimed {
-            opened,
-            starts: 0,
-            journal: Ok(Vec::new()),
-            signals: Vec::new(),
-        };
-        self.start(claimed, permit);
-    }
-
-    pub(super) fn set_going(&mut self, claimed: Claimed, permit: tokio::sync::OwnedSemaphorePermit) {
-        self.start(claimed, Some(permit));
-    }
-
-    fn start(&mut self, claimed: Claimed, permit: Option<tokio::sync::OwnedSemaphorePermit>) {
+    /// A drive for it, not yet set going.
+    pub(super) fn drive(&self, claimed: Claimed) -> Drive {
         let gate = Gate::new(self.lease.clone(), self.shared.stopper.clone());
+        Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone())
+    }
+
+    pub(super) fn set_going(&mut self, drive: Drive, permit: Option<OwnedSemaphorePermit>) {
         let held = Held {
-            tenure: claimed.opened.tenure,
-            gate: gate.clone(),
-            signals: claimed.signals.clone(),
+            tenure: drive.opened.tenure,
+            gate: drive.gate.clone(),
+            signals: drive.signals.clone(),
         };
-        let (id, tenure) = (claimed.opened.id, held.tenure);
+        let (id, tenure) = (drive.opened.id, held.tenure);
         self.held.insert(id, held);
         self.shared.parts.instruments.in_flight_changed(1);
-        let batched = claimed
-            .opened
-            .batch
-            .is_some()
-            .then(|| self.shared.batched.enter());
-        let drive = Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone());
+        let batched = drive.opened.batch.is_some().then(|| self.shared.batched.enter());
         self.drives.spawn(async move {
             let panicked = AssertUnwindSafe(drive.run()).catch_unwind().await.is_err();
             drop((permit, batched));

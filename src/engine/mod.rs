@@ -6,6 +6,7 @@
 //! the lease and looks after those whose worker fell silent.
 
 mod act;
+mod at_once;
 mod begun;
 mod book;
 mod claims;
@@ -14,6 +15,7 @@ mod doors;
 mod drive;
 mod effect;
 mod lane;
+mod lane_admission;
 mod lane_batch;
 mod lane_writer;
 mod limits;

@@ -5,9 +5,19 @@ use std::time::Duration;
 
 use super::doors::{Met, Pass, Where};
 use super::drive::Drive;
+use super::limits::Permit;
 use crate::connectors::Blame;
-use crate::deletion::{Aim, Verdict};
+use crate::deletion::{Aim, StepNumber, Verdict};
 use crate::plan::{Call, Step, SystemName};
+
+/// An attempt that may begin: its place at its system, and in at all doors, for as long as this is kept.
+pub(super) struct Entered {
+    pub step: StepNumber,
+    pub aim: Aim,
+    pub attempt: u32,
+    pub permit: Option<Permit>,
+    pub passes: Vec<Pass>,
+}
 
 /// For how long to stay away, if the system's trouble is not this deletion's own.
 pub(super) struct Told {

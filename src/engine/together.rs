@@ -250,7 +250,7 @@ mod tests {
                     step: "x".into(),
                     number: 1,
                     idempotency_key: String::new(),
-                    values: BTreeMap::new(),
+                    values: Arc::default(),
                     may_have_worked: false,
                     handle: None,
                     timeout: Duration::from_secs(10),

@@ -10,9 +10,10 @@ use sqlx::{Connection, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::admit_new::is_kept;
 use super::journal::FIRST_EPOCH;
 use super::slots::Slots;
-use super::{LaneWriter, Opened, StoreError, batches, calls, keys, requests};
+use super::{LaneWriter, Opened, Record, StoreError, batches, calls, keys, requests};
 use crate::crash::{self, CrashPoint};
 use crate::decide::{Place, place};
 use crate::deletion::{Action, DeletionId, Rejection, RejectionReason, Request, RequestId};
@@ -29,6 +30,13 @@ pub struct Candidate {
     pub deadline: Option<OffsetDateTime>,
     /// The lane takes it at once; else it waits for whoever claims it.
     pub keep: bool,
+}
+
+impl Candidate {
+    /// As it will be if the lane keeps it, but for its generation.
+    pub fn kept_at(&self, now: OffsetDateTime) -> Option<Opened> {
+        is_kept(self, now).then(|| Opened::new(self, now, 0))
+    }
 }
 
 /// What became of a candidate, in the order in which they were given.
@@ -65,13 +73,16 @@ impl Admission {
 
 impl LaneWriter {
     /// One transaction for all of them. On an error nothing is known of any: do not acknowledge.
+    ///
+    /// `firsts` are as many, the first record of each that has one already. What is kept with it says so by its `seq`.
     pub async fn admit(
         &mut self,
         now: OffsetDateTime,
         announce: bool,
         candidates: &[Candidate],
+        firsts: &[Option<Record>],
     ) -> Result<Vec<Admission>, StoreError> {
-        if !announce && let Some(fates) = self.admit_new(now, candidates).await? {
+        if !announce && let Some(fates) = self.admit_new(now, candidates, firsts).await? {
             return Ok(fates);
         }
         let lane = self.lane;

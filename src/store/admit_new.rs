@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::journal::FIRST_EPOCH;
+use super::journal::{FIRST_EPOCH, millis};
 use super::keys::MIDNIGHT_OVERLAP_S;
-use super::{Admission, Candidate, LaneWriter, Opened, StoreError};
+use super::{Admission, Candidate, LaneWriter, Opened, Record, StoreError};
 use crate::crash::{self, CrashPoint};
-use crate::deletion::Action;
+use crate::deletion::{Action, shorthand};
 
 /// Told by `sexton.admit_new` where one of them was not new after all.
 const NOT_NEW: &str = "SX001";
@@ -53,12 +53,13 @@ impl LaneWriter {
         &mut self,
         now: OffsetDateTime,
         candidates: &[Candidate],
+        firsts: &[Option<Record>],
     ) -> Result<Option<Vec<Admission>>, StoreError> {
         if candidates.is_empty() || !are_plain(candidates) || !self.short_way.is_worth_it() {
             return Ok(None);
         }
         crash::point(CrashPoint::AdmissionBeforeCommit);
-        let asked = self.ask_new(now, candidates).await;
+        let asked = self.ask_new(now, candidates, firsts).await;
         let rows = match asked {
             Ok(rows) => rows,
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_NEW) => {
@@ -80,10 +81,13 @@ impl LaneWriter {
             .into_iter()
             .filter_map(|(_, id, generation)| Some((id?, generation?)))
             .collect();
-        let fates = candidates.iter().map(|candidate| {
+        let fates = candidates.iter().zip(firsts).map(|(candidate, first)| {
             let generation = generations.get(&candidate.deletion_id.0);
             match generation.filter(|_| is_kept(candidate, now)) {
-                Some(generation) => Admission::Kept(Box::new(Opened::new(candidate, now, *generation))),
+                Some(generation) => Admission::Kept(Box::new(Opened {
+                    seq: first.is_some().into(),
+                    ..Opened::new(candidate, now, *generation)
+                })),
                 None => Admission::Left,
             }
         });
@@ -94,17 +98,21 @@ impl LaneWriter {
         &mut self,
         now: OffsetDateTime,
         candidates: &[Candidate],
+        firsts: &[Option<Record>],
     ) -> Result<Vec<(String, Option<Uuid>, Option<i64>)>, sqlx::Error> {
-        let mut sorted: Vec<&Candidate> = candidates.iter().collect();
-        sorted.sort_unstable_by_key(|candidate| &candidate.request.target);
-        let all = || sorted.iter();
-        let params = |candidate: &&Candidate| {
+        let mut sorted: Vec<(&Candidate, Option<&Record>)> =
+            candidates.iter().zip(firsts.iter().map(Option::as_ref)).collect();
+        sorted.sort_unstable_by_key(|(candidate, _)| &candidate.request.target);
+        let all = || sorted.iter().map(|(candidate, _)| *candidate);
+        let first = || sorted.iter().map(|(_, first)| *first);
+        let params = |candidate: &Candidate| {
             let params = &candidate.request.params;
             (!params.is_empty()).then(|| serde_json::to_string(params).unwrap_or_default())
         };
         sqlx::query_as(
             "/* admit_new */ select said, id, generation from sexton.admit_new(
-                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
+                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+                 $25, $26)",
         )
         .bind(self.lane)
         .bind(FIRST_EPOCH)
@@ -130,6 +138,8 @@ impl LaneWriter {
         .bind(all().map(|one| one.request.envelope.correlation_id.as_deref()).collect::<Vec<_>>())
         .bind(all().map(|one| one.request.envelope.trace.traceparent.as_deref()).collect::<Vec<_>>())
         .bind(all().map(|one| one.request.envelope.trace.tracestate.as_deref()).collect::<Vec<_>>())
+        .bind(first().map(|first| first.map(|first| shorthand::write(&first.entries))).collect::<Vec<_>>())
+        .bind(first().map(|first| first?.effect.map(millis)).collect::<Vec<_>>())
         .fetch_all(&mut self.connection)
         .await
     }

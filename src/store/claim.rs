@@ -72,6 +72,18 @@ pub struct Claimed {
     pub signals: Vec<Signal>,
 }
 
+impl Claimed {
+    /// It is new, and the lane that admits it keeps it.
+    pub fn new(opened: Opened) -> Self {
+        Claimed {
+            opened,
+            starts: 0,
+            journal: Ok(Vec::new()),
+            signals: Vec::new(),
+        }
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct ClaimRow {
     said: String,

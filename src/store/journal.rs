@@ -262,6 +262,6 @@ impl LaneWriter {
     }
 }
 
-fn millis(span: Duration) -> i32 {
+pub(super) fn millis(span: Duration) -> i32 {
     i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }

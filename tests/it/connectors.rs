@@ -22,4 +22,4 @@ mod reads;
 mod s3;
 mod together;
 
-pub(crate) use place::{attempt, build};
+pub(crate) use place::{attempt, build, give};

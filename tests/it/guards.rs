@@ -36,7 +36,7 @@ pub(crate) async fn one_kept() -> Desk {
     let mut writer = store.open_lane(worker.lanes[0]).await.expect("a lane");
     let candidate = candidate("a", "k", plan);
     let mut fates = writer
-        .admit(clock::now(), false, &[candidate])
+        .admit(clock::now(), false, &[candidate], &[None])
         .await
         .expect("admitted");
     let Some(Admission::Kept(opened)) = fates.pop() else {
@@ -217,7 +217,7 @@ async fn invariant_08_a_nearer_deadline_that_was_folded_in_is_not_slept_through(
         deadline: Some(until(1)),
         ..candidate("a", "k2", desk.opened.plan)
     };
-    let fates = desk.writer.admit(clock::now(), false, &[folded]).await;
+    let fates = desk.writer.admit(clock::now(), false, &[folded], &[None]).await;
     assert!(matches!(fates.expect("admitted").as_slice(), [Admission::Folded]));
     let on_time: bool = sqlx::query_scalar(
         "select due_at = deadline and due_at < now() + interval '61 minutes' from sexton.open_deletions",
@@ -288,7 +288,10 @@ async fn invariant_03_a_lane_whose_epoch_was_raised_writes_releases_claims_and_a
     assert!(matches!(claimed, Err(StoreError::Lost)), "{claimed:?}");
     // The long way, and the short one of what is new.
     for candidates in [vec![], vec![candidate("b", "k3", desk.opened.plan)]] {
-        let admitted = desk.writer.admit(clock::now(), false, &candidates).await;
+        let admitted = desk
+            .writer
+            .admit(clock::now(), false, &candidates, &vec![None; candidates.len()])
+            .await;
         assert!(matches!(admitted, Err(StoreError::Lost)), "{admitted:?}");
     }
     assert_eq!(desk.writer.generation().await.expect("an answer"), None);

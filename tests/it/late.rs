@@ -35,7 +35,7 @@ async fn invariant_03_what_was_reversed_stays_so_though_a_worker_wakes_late() {
                 step: step.name.clone(),
                 number: 1,
                 idempotency_key: "late".into(),
-                values: values.map(|(name, value)| (name.to_owned(), value)).into(),
+                values: std::sync::Arc::new(values.map(|(name, value)| (name.to_owned(), value)).into()),
                 may_have_worked: false,
                 handle: None,
                 timeout: Duration::from_secs(5),

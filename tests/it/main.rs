@@ -21,6 +21,7 @@ mod admission;
 mod agno;
 mod agno_shapes;
 mod asyncapi;
+mod at_once;
 mod away;
 mod batches;
 mod breakers;

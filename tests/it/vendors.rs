@@ -9,7 +9,7 @@ use sexton::connectors::Attempt;
 use sexton::deletion::Verdict;
 use sexton::plan::{Call, SystemName};
 
-use crate::connectors::{attempt, build};
+use crate::connectors::{attempt, build, give};
 use crate::hostile::{Hostile, serve};
 
 const SECRET: &str = "a-secret-of-the-vendor";
@@ -46,11 +46,12 @@ pub(crate) fn settings(system: &str, url: &str, auth: &str, secret: &str) -> Str
 
 fn asking(may_have_worked: bool) -> Attempt {
     let mut one = attempt("ses_1");
-    one.values.insert("id".into(), json!("ses_1"));
-    one.values.insert("user_id".into(), json!("u_ann"));
-    one.values.insert("session_type".into(), json!("agent"));
-    one.values.insert(
-        "deletion_id".into(),
+    give(&mut one, "id", json!("ses_1"));
+    give(&mut one, "user_id", json!("u_ann"));
+    give(&mut one, "session_type", json!("agent"));
+    give(
+        &mut one,
+        "deletion_id",
         json!("0190a0d0-5d6e-7c3a-9d52-6a1f6f1f2b11"),
     );
     one.timeout = Duration::from_secs(2);

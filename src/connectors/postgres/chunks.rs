@@ -44,7 +44,7 @@ pub(super) async fn run(database: &Database, sql: &Sql, size: u32, attempt: &Att
         .clone()
         .and_then(|handle| serde_json::from_value(handle).ok())
         .unwrap_or_default();
-    let mut values = attempt.values.clone();
+    let mut values = Values::clone(&attempt.values);
     values.insert("chunk".to_owned(), json!(size));
 
     let mut progress = before;

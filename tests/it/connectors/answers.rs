@@ -5,7 +5,7 @@ use sexton::connectors::{Attempt, Systems};
 use sexton::plan::{Call, SystemName};
 
 use super::oddly::oddly;
-use super::place::{attempt, build};
+use super::place::{attempt, build, give};
 
 /// One http system named `odd` with this profile.
 fn with_profile(url: &str, profile: &str) -> Systems {
@@ -18,7 +18,7 @@ fn with_profile(url: &str, profile: &str) -> Systems {
 
 fn asking(what: &str) -> Attempt {
     let mut one = attempt("c");
-    one.values.insert("what".into(), json!(what));
+    give(&mut one, "what", json!(what));
     one
 }
 
@@ -72,7 +72,7 @@ async fn a_call_that_may_not_be_repeated_is_looked_at_before_it_is_tried_again()
     }
     let call = Call::Http { call: "plain".into() };
     let mut unknown = asking("500");
-    unknown.values.insert("seen".into(), json!("200"));
+    give(&mut unknown, "seen", json!("200"));
     let probed = systems
         .connector(&on, &call)
         .unwrap()
@@ -147,7 +147,7 @@ async fn a_request_with_a_hole_in_it_is_never_sent() {
             (json!("u1"), "done"),
         ] {
             let mut one = attempt("c");
-            one.values.insert("owner".into(), owner.clone());
+            give(&mut one, "owner", owner.clone());
             let verdict = connector.run(&call, &one).await;
             assert_eq!(verdict.word(), word, "{name} {owner}: {verdict:?}");
             if word == "failed" {

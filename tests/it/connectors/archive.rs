@@ -8,7 +8,7 @@ use sexton::deletion::Verdict;
 use sexton::plan::Call;
 use sha2::{Digest, Sha256};
 
-use super::place::{Place, archive_of, attempt, build, settings};
+use super::place::{Place, archive_of, attempt, build, give, settings};
 
 fn messages() -> Call {
     archive_of(
@@ -154,7 +154,7 @@ async fn a_path_never_leaves_its_folder_and_a_missing_store_says_so() {
         "{path}"
     );
     assert!(place.archived().contains_key(path.as_str().unwrap()));
-    one.values.insert("tenant".into(), json!(""));
+    give(&mut one, "tenant", json!(""));
     assert_eq!(place.run(&messages(), &one).await.word(), "failed");
 
     let Call::Archive { rows, path, .. } = messages() else {

@@ -127,7 +127,7 @@ async fn many_deletions_get_a_verdict_each_in_their_order() {
         .rev()
         .map(|n| {
             let mut one = attempt("x");
-            one.values.insert("id".to_owned(), ids(n));
+            std::sync::Arc::make_mut(&mut one.values).insert("id".to_owned(), ids(n));
             if n == 15 {
                 one.gate.say(1);
             }

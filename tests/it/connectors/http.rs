@@ -8,7 +8,7 @@ use sexton::deletion::{TraceContext, Verdict};
 use sexton::plan::{Call, SystemName};
 
 use super::oddly::oddly;
-use super::place::{Place, attempt, build, settings, terminate};
+use super::place::{Place, attempt, build, give, settings, terminate};
 
 const CLOUD: &str = include_str!("../../../deploy/services/cloud.toml");
 
@@ -117,7 +117,7 @@ async fn invariant_07_gone_is_not_believed_from_credentials_that_could_not_have_
 
     // No param of a request can pass for the account of the settings.
     let mut forged = attempt("mine");
-    forged.values.insert("account".into(), json!("acct_other"));
+    give(&mut forged, "account", json!("acct_other"));
     assert_eq!(connector.run(&call, &forged).await.word(), "blocked");
 
     // No credentials at all.
@@ -239,8 +239,8 @@ async fn invariant_07_what_nobody_expected_is_never_success() {
         ("501", "again"),
     ] {
         let mut one = attempt("c");
-        one.values.insert("what".into(), json!(what));
-        one.values.insert("user".into(), json!("a&b=c"));
+        give(&mut one, "what", json!(what));
+        give(&mut one, "user", json!("a&b=c"));
         one.trace = TraceContext::new(Some(trace), None);
         let verdict = connector.run(&call, &one).await;
         assert_eq!(verdict.word(), word, "{what}: {verdict:?}");
@@ -264,8 +264,8 @@ async fn invariant_07_what_nobody_expected_is_never_success() {
     // Nothing is sent for what cannot be put together.
     for what in [json!(".."), json!(""), json!(null), json!(["x"])] {
         let mut one = attempt("c");
-        one.values.insert("what".into(), what.clone());
-        one.values.insert("user".into(), json!("u"));
+        give(&mut one, "what", what.clone());
+        give(&mut one, "user", json!("u"));
         assert_eq!(connector.run(&call, &one).await.word(), "failed", "{what}");
     }
     assert!(requests.try_recv().is_err());
@@ -310,7 +310,7 @@ async fn invariant_11_a_name_that_cannot_be_kept_is_told_and_never_recorded() {
     let run = async |operation: Value| {
         let mut one = attempt("c");
         let body = json!({"state": "going", "operation": operation});
-        one.values.insert("what".into(), json!(body.to_string()));
+        give(&mut one, "what", json!(body.to_string()));
         connector.run(&call, &one).await
     };
     let Verdict::Pending { handle, .. } = run(json!("op-1")).await else {

@@ -244,13 +244,17 @@ pub(super) fn values(id: &str) -> Values {
     ])
 }
 
+pub(crate) fn give(attempt: &mut Attempt, name: &str, value: Value) {
+    std::sync::Arc::make_mut(&mut attempt.values).insert(name.to_owned(), value);
+}
+
 pub(crate) fn attempt(id: &str) -> Attempt {
     Attempt {
         deletion: DeletionId(Uuid::now_v7()),
         step: "step".to_owned(),
         number: 1,
         idempotency_key: format!("key-{id}"),
-        values: values(id),
+        values: values(id).into(),
         may_have_worked: false,
         handle: None,
         timeout: Duration::from_secs(10),
