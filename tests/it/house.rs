@@ -22,8 +22,8 @@ pub(crate) use crate::shop::{THING, delete, message};
 use crate::workers::{Inside, Outside};
 use crate::world::World;
 
-/// Nothing here takes a third of this on a machine that compiles beside it; a test that hangs says so.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing here takes half of this on a machine of half the speed; a test that hangs says so.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Between two looks at what sends no event.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
