@@ -34,7 +34,9 @@ impl Drive {
         };
         let at = || self.place(&planned.name, aim);
         let passes = self.enter(systems_of(planned, aim), &at).ok()?;
-        self.note(Entry::Intent { step, aim, attempt });
+        let intent = Entry::Intent { step, aim, attempt };
+        self.state.apply(&intent).ok()?;
+        self.unwritten.push(intent);
         let keep = Keep::Lane {
             effect: Some(planned.timeout),
         };

@@ -49,6 +49,7 @@ impl Lane {
     ) -> Result<Result<Vec<Admission>, StoreError>, Gone> {
         let announce = self.shared.parts.announce_accepted;
         let now = clock::now();
+        // Places are taken below, and must not be held while a connection is waited for.
         self.writer().await?;
         let (drives, firsts): (Vec<_>, Vec<_>) = candidates
             .iter()
@@ -75,7 +76,9 @@ impl Lane {
 
     /// What would carry it, with the first record of it, if its first effect can begin as soon as it is admitted.
     fn at_once(&self, candidate: &Candidate, now: OffsetDateTime) -> (Option<Drive>, Option<Record>) {
-        if self.shared.stopper.is_draining() {
+        // What is announced or came in a batch goes the long way, and takes no record along.
+        let is_short = !self.shared.parts.announce_accepted && candidate.request.batch.is_none();
+        if !is_short || self.shared.stopper.is_draining() {
             return (None, None);
         }
         let begun = candidate.kept_at(now).and_then(|opened| {
