@@ -12,7 +12,8 @@ use crate::say::say;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 const LOOK_MAX: Duration = Duration::from_secs(2);
-/// Longer than anything waits by itself: a lease, an outbox row that was taken, the longest pause between two attempts.
+/// Longer than anything waits by itself (a lease, an outbox row that was taken), but for a pause between two attempts, of which
+/// the table says when it ends.
 const STILL_MAX: Duration = Duration::from_secs(120);
 
 /// What moves when something goes on, and what is zero when nothing is left.
@@ -22,13 +23,14 @@ const STANDING: &str = "
            (select count(*) from sexton.windows)
            + (select count(*) from sexton.batches where completed_at is null)
            + (select count(*) from sexton.batch_deltas),
-           (select count(*) from sexton.journal) + (select count(*) from sexton.deletions)";
+           (select coalesce(sum(seq), 0)::bigint from sexton.open_deletions) + (select count(*) from sexton.deletions),
+           exists (select from sexton.open_deletions where lane is null and due_at > now() and due_at < '9999-01-01')";
 
 /// In words; none while nobody answers.
 pub(crate) async fn standing(ground: &Ground) -> Option<String> {
     let look = sqlx::query_as(STANDING).fetch_one(&ground.sexton);
     let looked = tokio::time::timeout(LOOK_MAX, look).await.ok()?;
-    let (open, unsaid, after, _): (i64, i64, i64, i64) = looked.ok()?;
+    let (open, unsaid, after, ..): (i64, i64, i64, i64, bool) = looked.ok()?;
     Some(format!(
         "{open} deletions open, {unsaid} events unsaid, {after} windows and batches"
     ))
@@ -43,7 +45,7 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
     let mut last = (0, 0, 0);
     let mut moved = Instant::now();
     loop {
-        let (open, unsaid, after, done): (i64, i64, i64, i64) =
+        let (open, unsaid, after, done, pauses): (i64, i64, i64, i64, bool) =
             sqlx::query_as(STANDING).fetch_one(&ground.sexton).await?;
         let left = open + unsaid + after;
         let (missing, heard) = ear.with(|heard| {
@@ -65,7 +67,7 @@ pub(crate) async fn settled(ground: &Ground, asks: &[Ask], ear: &Ear, first: Ins
             return Ok(());
         }
         let now = (left, done, heard);
-        if now != last {
+        if now != last || pauses {
             last = now;
             moved = Instant::now();
         }
