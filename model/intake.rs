@@ -25,8 +25,8 @@ impl Protocol {
             for at in &messages {
                 self.decide_where(all, *at, lane);
             }
-            for row in before..if at_once { all.rows.len() } else { before } {
-                all.begins_with_an_intent(row);
+            if at_once {
+                (before..all.rows.len()).for_each(|row| all.begins_with_an_intent(row));
             }
         }
         for at in messages {

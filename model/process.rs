@@ -94,7 +94,7 @@ impl Stage {
 impl Carried {
     pub(super) fn of(at: u8, row: &Row) -> Self {
         // What has just been admitted with an intent begins at once; a claim finds such an intent, and looks.
-        let granted = match row.words.last() {
+        let stage = match row.words.last() {
             Some(Word::Intent(attempt)) if row.tenure == 1 => Stage::Granted(*attempt),
             _ => Stage::READY,
         };
@@ -106,7 +106,7 @@ impl Carried {
             unwritten: 0,
             told: row.signal,
             heard: row.signal,
-            stage: granted,
+            stage,
         }
     }
 

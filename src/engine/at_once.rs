@@ -11,7 +11,7 @@ use super::record::{self, Keep};
 use crate::clock;
 use crate::decide::Move;
 use crate::deletion::{Aim, Entry};
-use crate::store::{Opened, Record};
+use crate::store::Record;
 
 impl Drive {
     /// The record to admit it with.
@@ -51,9 +51,10 @@ impl Drive {
         Some(record)
     }
 
-    /// It was admitted with that record.
-    pub(super) fn admitted(mut self, opened: Opened) -> Self {
-        self.opened = opened;
+    /// It was admitted with that record, and has its generation since then.
+    pub(super) fn admitted(mut self, generation: i64) -> Self {
+        self.opened.generation = generation;
+        self.opened.seq += 1;
         let written = std::mem::take(&mut self.unwritten);
         self.is_durable(&written);
         if let Some(stored) = &self.plan {

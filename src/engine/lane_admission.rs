@@ -65,7 +65,7 @@ impl Lane {
             self.timed("admit", began);
             for (fate, drive) in fates.iter().zip(drives) {
                 match fate {
-                    Admission::Kept(opened) => self.keep(Opened::clone(opened), drive),
+                    Admission::Kept(opened) => self.keep(opened, drive),
                     Admission::Left => self.claims.more = true,
                     _ => {}
                 }
@@ -89,15 +89,15 @@ impl Lane {
         begun.unzip()
     }
 
-    fn keep(&mut self, opened: Opened, drive: Option<Drive>) {
+    fn keep(&mut self, opened: &Opened, drive: Option<Drive>) {
         // Admission asked for room before; if it has gone meanwhile, one more in flight does no harm.
         let permit = self.shared.permits.clone().try_acquire_owned().ok();
         let drive = match drive {
-            Some(drive) if opened.seq > 0 => drive.admitted(opened),
+            Some(drive) if opened.seq > 0 => drive.admitted(opened.generation),
             // What the other one had entered is free for this one.
             other => {
                 drop(other);
-                self.drive(Claimed::new(opened))
+                self.drive(Claimed::new(opened.clone()))
             }
         };
         self.set_going(drive, permit);

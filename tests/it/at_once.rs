@@ -1,9 +1,9 @@
 //! What begins as soon as it is admitted: its first intent is in the same commit, wherever its system has room for it.
 
-use rustix::process::Signal;
 use serde_json::json;
 use sexton::crash::CrashPoint;
 
+use crate::crashes::crashes;
 use crate::house::House;
 use crate::shop::{THING, delete, with};
 
@@ -27,10 +27,7 @@ async fn invariant_02_a_deletion_that_begins_at_once_is_admitted_with_its_intent
     house.things(&["a"]).await;
     house.publish(delete("a")).await;
     let armed = format!("{}#1", CrashPoint::AdmissionAfterCommit.name());
-    let process = house.process(&[("SEXTON_CRASH_AT", armed.as_str())]);
-    let (status, log) = process.ended().await;
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    assert_eq!(signal, Some(Signal::ABORT.as_raw()), "{log}");
+    crashes(&armed, house.process(&[("SEXTON_CRASH_AT", armed.as_str())])).await;
     assert!(
         house
             .is("select seq = 1 and tenure = 1 and effect_ms = 1000 and lane is not null from sexton.open_deletions")

@@ -11,7 +11,8 @@ use crate::workers::Outside;
 
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-async fn crashes(armed: &str, process: Outside) {
+/// It aborts where it is told to.
+pub(crate) async fn crashes(armed: &str, process: Outside) {
     let (status, log) = process.ended().await;
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     assert_eq!(

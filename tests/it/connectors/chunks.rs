@@ -9,7 +9,7 @@ use sexton::deletion::Verdict;
 use sexton::plan::Call;
 use sexton::stopper::{Gate, Lease, Stopper};
 
-use super::place::{Place, attempt, gone, statement};
+use super::place::{Place, attempt, give, gone, statement};
 
 #[tokio::test]
 async fn chunks_go_on_where_they_stopped_and_are_done_only_when_none_is_left() {
@@ -127,7 +127,7 @@ async fn many_deletions_get_a_verdict_each_in_their_order() {
         .rev()
         .map(|n| {
             let mut one = attempt("x");
-            std::sync::Arc::make_mut(&mut one.values).insert("id".to_owned(), ids(n));
+            give(&mut one, "id", ids(n));
             if n == 15 {
                 one.gate.say(1);
             }

@@ -7,7 +7,7 @@ use sexton::connectors::Attempt;
 use sexton::deletion::Verdict;
 use sexton::plan::{SystemName, ZeroRows};
 
-use super::place::{Place, attempt, build, gone, settings, sql};
+use super::place::{Place, attempt, build, give, gone, settings, sql};
 
 fn why(verdict: &Verdict) -> &str {
     verdict.why().unwrap_or_default()
@@ -132,7 +132,7 @@ async fn values_are_bound_as_what_the_server_inferred() {
         ("l", json!(null)),
         ("m", json!("2026-01-31T12:00:00")),
     ] {
-        std::sync::Arc::make_mut(&mut attempt.values).insert(name.to_owned(), value);
+        give(&mut attempt, name, value);
     }
     let call = gone("insert into every values (:a, :b, :c, :d, :e, :f, :g, :h, :i, :j, :k, :l, :m)");
     assert_eq!(
@@ -142,7 +142,7 @@ async fn values_are_bound_as_what_the_server_inferred() {
         }
     );
     let call = gone("delete from every where h = :h and a = :a and l is not distinct from :l and g = :g");
-    std::sync::Arc::make_mut(&mut attempt.values).insert("l".to_owned(), json!(null));
+    give(&mut attempt, "l", json!(null));
     assert_eq!(
         place.json("select * from every").await,
         json!([{"a": 9_007_199_254_740_993_i64, "b": 7, "c": 8, "d": true, "e": "0198c0de-0000-7000-8000-000000000000",
