@@ -122,13 +122,13 @@ impl Relay {
         let mut messages = Vec::with_capacity(page.len());
         // Each ends when its page is answered for.
         let mut spans = Vec::with_capacity(page.len());
-        let mut answers = false;
+        let (mut answers, mut bodies) = (false, false);
         for outgoing in page {
             answers |= is_answer(&outgoing);
+            bodies |= matches!(outgoing.body, OutgoingBody::Rejected { .. });
             spans.extend(span(&outgoing));
-            let (message, rejection) = message(outgoing.id, outgoing.body);
-            ids.push((outgoing.id, rejection));
-            messages.push(message);
+            ids.push(outgoing.id);
+            messages.push(message(outgoing));
         }
         if answers && let Err(error) = self.store.hint_calls().await {
             // Whoever waits also looks by the clock.
@@ -137,14 +137,10 @@ impl Relay {
         let outcomes = self.outlet.publish_all(messages).await;
         crash::point(CrashPoint::OutboxAfterPublish);
         let mut sent = Vec::with_capacity(ids.len());
-        let mut rejections = Vec::new();
         let mut unsent = Vec::new();
-        for ((id, rejection), outcome) in ids.into_iter().zip(outcomes) {
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
             match outcome {
-                PublishOutcome::Confirmed => {
-                    sent.push(id);
-                    rejections.extend(rejection);
-                }
+                PublishOutcome::Confirmed => sent.push(id),
                 PublishOutcome::Refused(why) => {
                     // It would be refused for ever; it stays, counted in the gauge, for a person.
                     tracing::error!(event.id = %id, why, "an event cannot be published as it is");
@@ -155,7 +151,7 @@ impl Relay {
         drop(spans);
         self.instruments.outbox_published(sent.len());
         let count = sent.len();
-        let crossed_off = self.cross_off(&sent, &rejections, &unsent).await;
+        let crossed_off = self.cross_off(&sent, bodies, &unsent).await;
         if let Err(error) = crossed_off {
             // They will be published again, under the same ids.
             tracing::debug!(error = %telemetry::chain(&error), "what was sent could not be crossed off");
@@ -163,9 +159,9 @@ impl Relay {
         count
     }
 
-    async fn cross_off(&self, sent: &[Uuid], rejections: &[Uuid], unsent: &[Uuid]) -> Result<(), StoreError> {
+    async fn cross_off(&self, sent: &[Uuid], bodies: bool, unsent: &[Uuid]) -> Result<(), StoreError> {
         if !sent.is_empty() {
-            self.store.sent(sent, rejections).await?;
+            self.store.sent(sent, bodies).await?;
         }
         if !unsent.is_empty() {
             self.store.unsent(unsent).await?;
@@ -200,26 +196,20 @@ fn span(outgoing: &Outgoing) -> Option<tracing::Span> {
     }
 }
 
-fn message(id: Uuid, body: OutgoingBody) -> (Message, Option<Uuid>) {
-    match body {
-        OutgoingBody::Request(body) => (Message::request(id, Bytes::from(body.to_string())), None),
+fn message(outgoing: Outgoing) -> Message {
+    match outgoing.body {
+        OutgoingBody::Request(body) => Message::request(outgoing.id, Bytes::from(body.to_string())),
         OutgoingBody::Call(call) => {
             let body = Bytes::from(call.body.to_string());
-            (
-                Message::call(CallId(id), body, call.correlation_id, &call.trace),
-                None,
-            )
+            Message::call(CallId(outgoing.id), body, call.correlation_id, &call.trace)
         }
-        OutgoingBody::Event(announcement) => (Message::event(announcement.compose()), None),
+        OutgoingBody::Event(announcement) => Message::event(announcement.compose()),
         OutgoingBody::Rejected {
             rejection,
             mut message,
         } => {
             let body = Bytes::from(message.body.take().unwrap_or_default());
-            (
-                Message::rejected(&message, body, RequestId(rejection)),
-                Some(rejection),
-            )
+            Message::rejected(&message, body, RequestId(rejection))
         }
     }
 }

@@ -108,20 +108,25 @@ impl Store {
         Ok(rows.into_iter().map(outgoing).collect())
     }
 
-    /// The broker has confirmed these.
-    pub async fn sent(&self, ids: &[Uuid], rejections: &[Uuid]) -> Result<(), StoreError> {
-        sqlx::query("/* sent */ delete from sexton.outbox where id = any ($1)")
+    /// The broker has confirmed these. What was turned away gives its body up with its row: were it two commits, a cut
+    /// between them would leave a body for ever, with no row to say that it has been handed over. `bodies`: there are such
+    /// among them; a gateway, which has none, may not touch their table.
+    pub async fn sent(&self, ids: &[Uuid], bodies: bool) -> Result<(), StoreError> {
+        let sql = match bodies {
+            false => "/* sent */ delete from sexton.outbox where id = any ($1)",
+            true => {
+                "/* sent_bodies */ with crossed_off as (
+                     delete from sexton.outbox where id = any ($1) returning destination, rejection_id
+                 )
+                 update sexton.rejections x set body = null
+                 from crossed_off c where c.destination = 'rejected' and x.id = c.rejection_id"
+            }
+        };
+        sqlx::query(sql)
             .bind(ids)
             .execute(&self.pool)
             .await
             .map_err(StoreError::doing("crossing off what was sent"))?;
-        if !rejections.is_empty() {
-            sqlx::query("/* sent_rejected */ update sexton.rejections set body = null where id = any ($1)")
-                .bind(rejections)
-                .execute(&self.pool)
-                .await
-                .map_err(StoreError::doing("letting go of the bodies that the broker has"))?;
-        }
         Ok(())
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct Desk {
     // Its database goes with it.
     _world: World,
     pub(crate) db: PgPool,
-    store: Store,
+    pub(crate) store: Store,
     pub(crate) writer: LaneWriter,
     pub(crate) opened: Opened,
 }
@@ -226,26 +226,6 @@ async fn invariant_08_a_nearer_deadline_that_was_folded_in_is_not_slept_through(
     .await
     .expect("a row");
     assert!(on_time);
-}
-
-#[tokio::test]
-async fn invariant_06_what_the_broker_does_not_take_lets_other_events_pass() {
-    let mut desk = one_kept().await;
-    let record = intent(&desk.opened);
-    desk.writer
-        .write(0, clock::now(), &[record])
-        .await
-        .expect("written");
-    desk.run("update sexton.outbox set taken_until = now()").await;
-    let taken = desk.store.take_unsent(10).await.expect("a page");
-    let ids: Vec<Uuid> = taken.iter().map(|event| event.id).collect();
-    assert_eq!(ids.len(), 1);
-    desk.store.unsent(&ids).await.expect("handed back");
-    let again = desk.store.take_unsent(10).await.expect("a page");
-    assert!(again.is_empty(), "it is not the next page at once");
-    desk.run("update sexton.outbox set taken_until = taken_until - interval '1 minute'")
-        .await;
-    assert_eq!(desk.store.take_unsent(10).await.expect("a page").len(), 1);
 }
 
 #[tokio::test]

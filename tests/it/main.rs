@@ -54,6 +54,7 @@ mod matrix;
 mod outages;
 mod outages_of_postgres;
 mod outages_of_the_broker;
+mod outbox;
 mod pave;
 mod plan_errors;
 mod plan_rules;
