@@ -2,10 +2,11 @@
 -- locked and compared in a statement of its own, since only a *later* statement sees what was committed meanwhile.
 
 -- The records of a deletion with one more before them, as `sexton.journal` reads them: text, but only what jsonb would take as
--- well (no NUL), so that whoever asks may cast it.
+-- well, so that whoever asks may cast it: of what a writer sends, all but an escaped NUL. To parse each record to find none
+-- would cost a twentieth of a saga.
 create function sexton.with_record(tenure integer, lane bigint, admitted_at timestamptz, entries text, records text)
 returns text language sql stable as $$
-    select case when ('[0' || entries || ']')::jsonb is not null then '[' end
+    select case when strpos(entries, '\u0000') = 0 or ('[0' || entries || ']')::jsonb is not null then '[' end
         || tenure || ',' || lane || ',' || (date_part('epoch', now() - admitted_at) * 1000)::bigint || entries || ']'
         || case when records = '' then '' else ',' || records end
 $$;
@@ -41,15 +42,22 @@ create function sexton.write_records(
     p_announce text[],           -- not null: the event's word
     p_events uuid[],             -- id of that event
     p_at timestamptz             -- by the writer's clock: what it publishes from memory is what a sweep would publish
-) returns table (said text, deletion_id uuid, number bigint)
+) returns table (
+    said text,                   -- applied, lost or signalled
+    generation bigint,           -- the lane's, if it was signalled
+    written uuid[],              -- if it was applied: null for all of them
+    more_events boolean          -- and whether the outbox holds more than the writer knows of
+)
 language plpgsql
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan
 as $$
+#variable_conflict use_column
 declare
     v_generation bigint;
+    v_more_events boolean := false;
     v_written uuid[];
     v_announced uuid[];
     v_words text[];
@@ -72,11 +80,11 @@ begin
     select l.generation into v_generation from sexton.lanes l
     where l.lane = p_lane and l.epoch = p_epoch for no key update;
     if not found then
-        return query select 'lost'::text, null::uuid, 0::bigint;
+        return query select 'lost'::text, null::bigint, null::uuid[], false;
         return;
     end if;
     if v_generation <> p_generation then
-        return query select 'signalled'::text, null::uuid, v_generation;
+        return query select 'signalled'::text, v_generation, null::uuid[], false;
         return;
     end if;
 
@@ -169,9 +177,7 @@ begin
         ) r
         where i.announce is not null;
         get diagnostics v_events = row_count;
-        if v_events > cardinality(v_announced) then
-            return query select 'more_events'::text, null::uuid, v_events;
-        end if;
+        v_more_events := v_events > cardinality(v_announced);
     end if;
 
     if v_ended is not null then
@@ -209,7 +215,9 @@ begin
         update sexton.windows w set taken_by = b.id from begun b where w.deletion_id = b.window_of;
     end if;
 
-    return query select 'applied'::text, w, 0::bigint from unnest(v_written || v_ended) w;
+    v_written := coalesce(v_written, '{}') || v_ended;
+    return query select 'applied'::text, null::bigint,
+                        case when cardinality(v_written) < cardinality(p_ids) then v_written end, v_more_events;
 end $$;
 
 -- What follows the ends of one batch, which still holds the slots of their targets: whatever may be restored or erased is
@@ -372,19 +380,21 @@ begin
 end $$;
 
 -- Takes what is due and nobody has, at most `p_limit`, of the plans this worker can carry out.
--- `p_since` keeps the scan off rows that an earlier scan has already passed: under a long-held snapshot dead index
--- entries pile up there. Now and then the caller passes '-infinity' and looks at everything.
+-- `p_since` and `p_since_batched` keep the scan off rows that an earlier one has passed already: what it took has left dead
+-- entries in the index, which pile up under a long backlog or a long-held snapshot. Now and then the caller passes '-infinity'
+-- and looks at everything.
 create function sexton.claim(
     p_lane bigint,
     p_epoch integer,
     p_plans integer[],
     p_since timestamptz,
+    p_since_batched timestamptz,
     p_limit integer,
     p_batched integer            -- of which so many may be of batches
 ) returns table (
     said text, id uuid, tenant text, target_type text, target_id text, request_id uuid, plan integer,
     generation bigint, admitted_at timestamptz, deadline timestamptz, tenure integer, seq integer, starts smallint,
-    action text, window_of uuid, records text
+    action text, window_of uuid, records text, due_at timestamptz, batched boolean
 )
 language plpgsql
 set enable_seqscan = off
@@ -397,7 +407,7 @@ begin
     if not found then
         return query select 'lost'::text, null::uuid, null::text, null::text, null::text, null::uuid, null::integer,
             null::bigint, null::timestamptz, null::timestamptz, null::integer, null::integer, null::smallint, null::text,
-            null::uuid, null::text;
+            null::uuid, null::text, null::timestamptz, null::boolean;
         return;
     end if;
     return query
@@ -407,7 +417,7 @@ begin
         from unnest(p_plans) p
         cross join lateral (
             select o.id, o.due_at from sexton.open_deletions o
-            where o.plan = p and o.lane is null and o.batched and o.due_at <= now() and o.due_at >= p_since
+            where o.plan = p and o.lane is null and o.batched and o.due_at <= now() and o.due_at >= p_since_batched
             order by o.due_at
             limit p_batched
             for update skip locked
@@ -438,7 +448,7 @@ begin
         returning d.*
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
-           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records
+           t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records, t.due_at, t.batched
     from taken t;
 end $$;
 
@@ -499,18 +509,19 @@ declare
     v_number bigint;
     v_from integer;
 begin
-    select w.said, w.number into v_said, v_number
+    select w.said, w.generation into v_said, v_number
     from sexton.write_records(
         p_lane, p_epoch, p_generation, array[p_id], array[p_tenure], array[p_seq], array[p_entries], array[now()],
         array[null::integer], array[false], array[null::text], array[null::text], array[null::timestamptz],
         array[null::integer], array['{}'], array['resumed'],
         array[p_event], p_at) w
-    where w.said <> 'more_events';
+    -- Else it is not ours any more.
+    where w.written is null;
     if not found then
         return query select 'lost'::text, 0::bigint;
         return;
     elsif v_said <> 'applied' then
-        return query select v_said, v_number;
+        return query select v_said, coalesce(v_number, 0);
         return;
     end if;
     select d.plan into v_from from sexton.open_deletions d where d.id = p_id;

@@ -1,16 +1,13 @@
 //! A batch from forming to answers: written whole, or by halves until the one record that cannot be kept is alone.
 
-use std::collections::HashSet;
-
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use super::lane::{Ask, Gone, Lane, Told};
 use crate::clock;
 use crate::crash::{self, CrashPoint};
 use crate::decide::Signal;
 use crate::deletion::DeletionId;
-use crate::store::{Admission, BatchOutcome, Candidate, Outgoing, Record, Release, StoreError};
+use crate::store::{Admission, BatchOutcome, Candidate, Outgoing, Record, Release, StoreError, Written};
 
 pub(super) struct Writing {
     record: Record,
@@ -97,7 +94,7 @@ impl Lane {
             let began = std::time::Instant::now();
             match self.writer().await?.write(generation, at, &records).await {
                 Ok(BatchOutcome::Applied { written, more_events }) => {
-                    self.shared.parts.instruments.batch(written.len());
+                    self.shared.parts.instruments.batch(written.count(part.len()));
                     self.timed("write_records", began);
                     if more_events {
                         self.shared.parts.outbox_wake.poke();
@@ -145,10 +142,10 @@ impl Lane {
         Ok(left)
     }
 
-    fn applied(&self, part: Vec<Writing>, written: &HashSet<Uuid>) {
+    fn applied(&self, part: Vec<Writing>, written: &Written) {
         crash::point(CrashPoint::CommitBeforeAnswer);
         for writing in part {
-            if !written.contains(&writing.record.deletion.0) {
+            if !written.has(writing.record.deletion) {
                 let _ = writing.answer.send(Told::LetGo);
                 continue;
             }

@@ -6,7 +6,7 @@
 use time::OffsetDateTime;
 
 use super::journal::FIRST_EPOCH;
-use super::{BatchOutcome, LaneWriter, Opened, StoreError, StoredPlan};
+use super::{BatchOutcome, LaneWriter, Opened, StoreError, StoredPlan, Written};
 use crate::deletion::{Entry, EventId, shorthand};
 
 /// Who asked, and why.
@@ -56,7 +56,7 @@ impl LaneWriter {
             "lost" => BatchOutcome::Lost,
             "signalled" => BatchOutcome::Signalled { generation: number },
             _ => BatchOutcome::Applied {
-                written: [opened.id.0].into(),
+                written: Written::All,
                 more_events: true,
             },
         })

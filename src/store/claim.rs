@@ -84,6 +84,42 @@ impl Claimed {
     }
 }
 
+/// How far claims have come: until when what is due has been taken, of batches and else. None: nothing is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passed {
+    pub single: Option<OffsetDateTime>,
+    pub batched: Option<OffsetDateTime>,
+}
+
+impl Passed {
+    /// What a claim takes is always what was due first.
+    fn by(rows: &[ClaimRow]) -> Self {
+        let last = |batched| {
+            let of = rows.iter().filter(|row| row.batched == Some(batched));
+            of.filter_map(|row| row.due_at).max()
+        };
+        Passed {
+            single: last(false),
+            batched: last(true),
+        }
+    }
+
+    pub fn at_most(self, until: OffsetDateTime) -> Self {
+        Passed {
+            single: self.single.map(|passed| passed.min(until)),
+            batched: self.batched.map(|passed| passed.min(until)),
+        }
+    }
+
+    /// Further, by what another claim has taken.
+    pub fn on(self, taken: Passed) -> Self {
+        Passed {
+            single: self.single.max(taken.single),
+            batched: self.batched.max(taken.batched),
+        }
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct ClaimRow {
     said: String,
@@ -102,6 +138,10 @@ struct ClaimRow {
     action: Option<String>,
     window_of: Option<Uuid>,
     records: Option<String>,
+    #[sqlx(default)]
+    due_at: Option<OffsetDateTime>,
+    #[sqlx(default)]
+    batched: Option<bool>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -118,28 +158,31 @@ struct RequestRow {
 
 impl LaneWriter {
     /// At most `limit` deletions of these plans, longest due first; of batches at most `batched`, and those after the
-    /// others, but for a quarter.
+    /// others, but for a quarter. With how far it came.
     pub async fn claim(
         &mut self,
         plans: &[i32],
-        since: Option<OffsetDateTime>,
+        since: Passed,
         limit: i32,
         batched: i32,
-    ) -> Result<Vec<Claimed>, StoreError> {
+    ) -> Result<(Vec<Claimed>, Passed), StoreError> {
         let rows: Vec<ClaimRow> = sqlx::query_as(
-            "/* claim */ select * from sexton.claim($1, $2, $3, coalesce($4, '-infinity'::timestamptz), $5, $6)",
+            "/* claim */ select * from sexton.claim(
+                 $1, $2, $3, coalesce($4, '-infinity'::timestamptz), coalesce($5, '-infinity'::timestamptz), $6, $7)",
         )
         .bind(self.lane)
         .bind(FIRST_EPOCH)
         .bind(plans)
-        .bind(since)
+        .bind(since.single)
+        .bind(since.batched)
         .bind(limit)
         .bind(batched)
         .fetch_all(&mut self.connection)
         .await
         .map_err(StoreError::doing("claiming what is due"))?;
         let rows = StoreError::heard("claiming what is due", rows)?;
-        self.with_histories(rows).await
+        let taken = Passed::by(&rows);
+        Ok((self.with_histories(rows).await?, taken))
     }
 
     /// This one, if it is parked and nobody has it: for an operator's own lane.

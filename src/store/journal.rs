@@ -1,7 +1,7 @@
 //! Group commit: hundreds of transitions, one round trip, one commit.
 //!
 //! A [`LaneWriter`] is the right to write for one lane: its connection, and the epoch that the fence row must still
-//! show. The database returns exactly the records it took; what is missing from the answer was not written.
+//! show. The database says exactly which records it took: all of them, or those that it names.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -57,11 +57,38 @@ pub enum BatchOutcome {
     /// The epoch is not ours any more; nothing was written and nothing will be.
     Lost,
     /// Somebody signalled; nothing was written. Read the signals, then write again with this generation.
-    Signalled { generation: i64 },
+    Signalled {
+        generation: i64,
+    },
     Applied {
-        written: HashSet<Uuid>,
+        written: Written,
         more_events: bool,
     },
+}
+
+/// Which records of a batch the database took.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    All,
+    /// Of these deletions only; somebody else has the others.
+    Of(HashSet<Uuid>),
+}
+
+impl Written {
+    /// Of a batch of so many.
+    pub fn count(&self, asked: usize) -> usize {
+        match self {
+            Written::All => asked,
+            Written::Of(these) => these.len(),
+        }
+    }
+
+    pub fn has(&self, deletion: DeletionId) -> bool {
+        match self {
+            Written::All => true,
+            Written::Of(these) => these.contains(&deletion.0),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,70 +125,67 @@ impl LaneWriter {
         );
         let said = |record: &Record| record.announce.is_some() || record.result.is_some();
         let detail = |record: &Record| said(record).then(|| record.detail.to_string());
-        let rows: Vec<(String, Option<Uuid>, i64)> = sqlx::query_as(
-            "/* write_records */ select said, deletion_id, number from sexton.write_records(
+        let (said, signalled, written, more_events): (String, Option<i64>, Option<Vec<Uuid>>, bool) =
+            sqlx::query_as(
+                "/* write_records */ select said, generation, written, more_events from sexton.write_records(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
-        )
-        .bind(self.lane)
-        .bind(FIRST_EPOCH)
-        .bind(generation)
-        .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
-        .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
-        .bind(records().map(|record| record.seq).collect::<Vec<_>>())
-        .bind(
-            records()
-                .map(|record| shorthand::write(&record.entries))
-                .collect::<Vec<_>>(),
-        )
-        .bind(records().map(|record| record.due).collect::<Vec<_>>())
-        .bind(
-            records()
-                .map(|record| record.effect.map(millis))
-                .collect::<Vec<_>>(),
-        )
-        .bind(records().map(|record| record.unwinding).collect::<Vec<_>>())
-        .bind(
-            records()
-                .map(|record| record.parked.as_deref())
-                .collect::<Vec<_>>(),
-        )
-        .bind(records().map(|record| record.result).collect::<Vec<_>>())
-        .bind(records().map(|record| record.until).collect::<Vec<_>>())
-        .bind(
-            records()
-                .map(|record| record.look_every.map(millis))
-                .collect::<Vec<_>>(),
-        )
-        .bind(records().map(detail).collect::<Vec<_>>())
-        .bind(
-            records()
-                .map(|record| record.announce.map(|(word, _)| word))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            records()
-                .map(|record| record.announce.map(|(_, id)| id.0))
-                .collect::<Vec<_>>(),
-        )
-        .bind(at)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(StoreError::doing("writing a batch of records"))?;
-
-        let mut written = HashSet::with_capacity(rows.len());
-        let mut more_events = false;
-        for (said, deletion, number) in rows {
-            match said.as_str() {
-                "lost" => return Ok(BatchOutcome::Lost),
-                "signalled" => return Ok(BatchOutcome::Signalled { generation: number }),
-                "more_events" => more_events = true,
-                _ => written.extend(deletion),
-            }
-        }
-        StoreError::heard(
-            "writing a batch of records",
-            BatchOutcome::Applied { written, more_events },
-        )
+            )
+            .bind(self.lane)
+            .bind(FIRST_EPOCH)
+            .bind(generation)
+            .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
+            .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
+            .bind(records().map(|record| record.seq).collect::<Vec<_>>())
+            .bind(
+                records()
+                    .map(|record| shorthand::write(&record.entries))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(records().map(|record| record.due).collect::<Vec<_>>())
+            .bind(
+                records()
+                    .map(|record| record.effect.map(millis))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(records().map(|record| record.unwinding).collect::<Vec<_>>())
+            .bind(
+                records()
+                    .map(|record| record.parked.as_deref())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(records().map(|record| record.result).collect::<Vec<_>>())
+            .bind(records().map(|record| record.until).collect::<Vec<_>>())
+            .bind(
+                records()
+                    .map(|record| record.look_every.map(millis))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(records().map(detail).collect::<Vec<_>>())
+            .bind(
+                records()
+                    .map(|record| record.announce.map(|(word, _)| word))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                records()
+                    .map(|record| record.announce.map(|(_, id)| id.0))
+                    .collect::<Vec<_>>(),
+            )
+            .bind(at)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(StoreError::doing("writing a batch of records"))?;
+        let outcome = match said.as_str() {
+            "lost" => BatchOutcome::Lost,
+            "signalled" => BatchOutcome::Signalled {
+                generation: signalled.unwrap_or_default(),
+            },
+            _ => BatchOutcome::Applied {
+                written: written.map_or(Written::All, |these| Written::Of(these.into_iter().collect())),
+                more_events,
+            },
+        };
+        StoreError::heard("writing a batch of records", outcome)
     }
 
     /// Those of these records that this lane has written, for when an answer was lost on the way.
@@ -233,7 +257,7 @@ impl LaneWriter {
             "lost" => BatchOutcome::Lost,
             "signalled" => BatchOutcome::Signalled { generation: number },
             _ => BatchOutcome::Applied {
-                written: held.iter().map(|release| release.deletion.0).collect(),
+                written: Written::All,
                 more_events: false,
             },
         };

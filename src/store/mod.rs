@@ -19,10 +19,10 @@ mod fence;
 pub use fence::{Heartbeat, Worker};
 
 mod journal;
-pub use journal::{BatchOutcome, LaneWriter, Record, Release};
+pub use journal::{BatchOutcome, LaneWriter, Record, Release, Written};
 
 mod claim;
-pub use claim::{Claimed, Opened};
+pub use claim::{Claimed, Opened, Passed};
 
 mod signals;
 pub use signals::Said;
