@@ -158,6 +158,11 @@ impl House {
         Outside::start(&self.settings_file(), self.folder.path(), environment)
     }
 
+    /// One under another program, like a profiler.
+    pub(crate) fn process_under(&self, program: &[&str]) -> Outside {
+        Outside::under(program, &self.settings_file(), self.folder.path())
+    }
+
     pub(crate) async fn things(&self, ids: &[&str]) {
         sqlx::query("insert into shop.things (id) select unnest($1::text[])")
             .bind(ids)

@@ -46,6 +46,8 @@ mod front;
 mod gateway;
 mod guards;
 mod help;
+#[cfg(target_os = "linux")]
+mod instructions;
 mod late;
 mod long_journals;
 mod malformed;

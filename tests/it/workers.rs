@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::house::patience;
 
+const SEXTON: &str = env!("CARGO_BIN_EXE_sexton");
+
 pub(crate) struct Inside {
     stopper: Stopper,
     running: JoinHandle<Result<(), AppError>>,
@@ -55,6 +57,15 @@ impl Outside {
         Self::with_log(settings, folder, environment, &[], log, stderr.into())
     }
 
+    /// One under another program, which has its own name first and then takes a command.
+    pub(crate) fn under(program: &[&str], settings: &Path, folder: &Path) -> Self {
+        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
+        let stderr = File::create(&log).expect("a log");
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(SEXTON);
+        Self::spawn(command, settings, folder, Vec::new(), log, stderr.into())
+    }
+
     /// One with these roles only.
     pub(crate) fn with_roles(settings: &Path, folder: &Path, roles: &[&str]) -> Self {
         let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
@@ -80,18 +91,32 @@ impl Outside {
         log: PathBuf,
         stderr: Stdio,
     ) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
+        let mut command = Command::new(SEXTON);
+        command.envs(environment.iter().copied());
+        let roles = roles.iter().map(|role| format!("--role={role}")).collect();
+        Self::spawn(command, settings, folder, roles, log, stderr)
+    }
+
+    fn spawn(
+        mut command: Command,
+        settings: &Path,
+        folder: &Path,
+        roles: Vec<String>,
+        log: PathBuf,
+        stderr: Stdio,
+    ) -> Self {
+        command
             .args(["run", "--config"])
             .arg(settings)
-            .args(roles.iter().map(|role| format!("--role={role}")))
+            .args(roles)
             .current_dir(folder)
             .env_remove("RUST_LOG")
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(stderr)
+            .stderr(stderr);
+        let child = command
             .spawn()
-            .expect("the sexton binary");
+            .unwrap_or_else(|error| panic!("{:?}: {error}", command.get_program()));
         Self { child, log }
     }
 
