@@ -11,6 +11,7 @@ mod begun;
 mod book;
 mod claims;
 mod crew;
+mod cursor;
 mod doors;
 mod drive;
 mod effect;

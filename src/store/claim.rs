@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::journal::FIRST_EPOCH;
-use super::{Candidate, LaneWriter, Store, StoreError};
+use super::{Candidate, LaneWriter, Passed, Store, StoreError};
 use crate::decide::Signal;
 use crate::deletion::{
     Action, DeletionId, Entry, Envelope, RequestId, SignalKind, Target, TargetId, TargetType, Tenant,
@@ -84,42 +84,6 @@ impl Claimed {
     }
 }
 
-/// How far claims have come: until when what is due has been taken, of batches and else. None: nothing is known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Passed {
-    pub single: Option<OffsetDateTime>,
-    pub batched: Option<OffsetDateTime>,
-}
-
-impl Passed {
-    /// What a claim takes is always what was due first.
-    fn by(rows: &[ClaimRow]) -> Self {
-        let last = |batched| {
-            let of = rows.iter().filter(|row| row.batched == Some(batched));
-            of.filter_map(|row| row.due_at).max()
-        };
-        Passed {
-            single: last(false),
-            batched: last(true),
-        }
-    }
-
-    pub fn at_most(self, until: OffsetDateTime) -> Self {
-        Passed {
-            single: self.single.map(|passed| passed.min(until)),
-            batched: self.batched.map(|passed| passed.min(until)),
-        }
-    }
-
-    /// Further, by what another claim has taken.
-    pub fn on(self, taken: Passed) -> Self {
-        Passed {
-            single: self.single.max(taken.single),
-            batched: self.batched.max(taken.batched),
-        }
-    }
-}
-
 #[derive(sqlx::FromRow)]
 struct ClaimRow {
     said: String,
@@ -181,7 +145,7 @@ impl LaneWriter {
         .await
         .map_err(StoreError::doing("claiming what is due"))?;
         let rows = StoreError::heard("claiming what is due", rows)?;
-        let taken = Passed::by(&rows);
+        let taken = Passed::by(rows.iter().filter_map(|row| row.batched.zip(row.due_at)));
         Ok((self.with_histories(rows).await?, taken))
     }
 

@@ -22,7 +22,9 @@ mod journal;
 pub use journal::{BatchOutcome, LaneWriter, Record, Release, Written};
 
 mod claim;
-pub use claim::{Claimed, Opened, Passed};
+mod passed;
+pub use claim::{Claimed, Opened};
+pub use passed::Passed;
 
 mod signals;
 pub use signals::Said;
