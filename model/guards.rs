@@ -57,12 +57,12 @@ const ALL: &[Stands] = &[
     stands!(
         Epoch,
         "migrations/0002_protocol.sql",
-        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;\n    if not found then\n        return query select 'lost'::text, null::uuid"
+        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;\n    if not found then\n        return query select 'lost'::text, null::bigint"
     ),
     stands!(
         Generation,
         "migrations/0002_protocol.sql",
-        "if v_generation <> p_generation then\n        return query select 'signalled'::text, null::uuid"
+        "if v_generation <> p_generation then\n        return query select 'signalled'::text, v_generation, null"
     ),
     stands!(
         TenureAndSequence,

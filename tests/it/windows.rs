@@ -182,8 +182,8 @@ async fn a_restore_behind_a_deletion_that_hid_nothing_is_refused() {
     house.publish(draft("a", "1")).await;
     house
         .until(
-            "it is under way",
-            "select exists (select from sexton.open_deletions)",
+            "it has found its target, and waits for it",
+            "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",
         )
         .await;
     house.publish(restore("a", "2")).await;
