@@ -2,8 +2,7 @@
 -- locked and compared in a statement of its own, since only a *later* statement sees what was committed meanwhile.
 
 -- The records of a deletion with one more before them, as `sexton.journal` reads them: text, but only what jsonb would take as
--- well, so that whoever asks may cast it: of what a writer sends, all but an escaped NUL. To parse each record to find none
--- would cost a twentieth of a saga.
+-- well, so that whoever asks may cast it: of what a writer sends, all but an escaped NUL. Only what has one is parsed to tell.
 create function sexton.with_record(tenure integer, lane bigint, admitted_at timestamptz, entries text, records text)
 returns text language sql stable as $$
     select case when strpos(entries, '\u0000') = 0 or ('[0' || entries || ']')::jsonb is not null then '[' end
@@ -44,7 +43,7 @@ create function sexton.write_records(
     p_at timestamptz             -- by the writer's clock: what it publishes from memory is what a sweep would publish
 ) returns table (
     said text,                   -- applied, lost or signalled
-    generation bigint,           -- the lane's, if it was signalled
+    generation bigint,           -- the lane's, if it was signalled; else 0
     written uuid[],              -- if it was applied: null for all of them
     more_events boolean          -- and whether the outbox holds more than the writer knows of
 )
@@ -80,7 +79,7 @@ begin
     select l.generation into v_generation from sexton.lanes l
     where l.lane = p_lane and l.epoch = p_epoch for no key update;
     if not found then
-        return query select 'lost'::text, null::bigint, null::uuid[], false;
+        return query select 'lost'::text, 0::bigint, null::uuid[], false;
         return;
     end if;
     if v_generation <> p_generation then
@@ -216,7 +215,7 @@ begin
     end if;
 
     v_written := coalesce(v_written, '{}') || v_ended;
-    return query select 'applied'::text, null::bigint,
+    return query select 'applied'::text, 0::bigint,
                         case when cardinality(v_written) < cardinality(p_ids) then v_written end, v_more_events;
 end $$;
 
@@ -521,7 +520,7 @@ begin
         return query select 'lost'::text, 0::bigint;
         return;
     elsif v_said <> 'applied' then
-        return query select v_said, coalesce(v_number, 0);
+        return query select v_said, v_number;
         return;
     end if;
     select d.plan into v_from from sexton.open_deletions d where d.id = p_id;

@@ -57,7 +57,7 @@ const ALL: &[Stands] = &[
     stands!(
         Epoch,
         "migrations/0002_protocol.sql",
-        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;\n    if not found then\n        return query select 'lost'::text, null::bigint"
+        "select l.generation into v_generation from sexton.lanes l\n    where l.lane = p_lane and l.epoch = p_epoch for no key update;\n    if not found then\n        return query select 'lost'::text, 0::bigint, null"
     ),
     stands!(
         Generation,

@@ -109,13 +109,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn in_a_backlog_it_goes_on_where_it_ended_and_looks_back_to_what_is_settled() {
-        let now = Instant::now();
+    /// After a claim that took all that was due until 80, where nothing comes any more until 50.
+    fn in_a_backlog(now: Instant) -> Cursor {
         let mut cursor = Cursor::new(now);
         let begun = cursor.begin(now);
         assert_eq!(begun.at, Passed::default());
         assert!(!cursor.came(begun, back(single(80), true), now, second(50)));
+        cursor
+    }
+
+    #[test]
+    fn in_a_backlog_it_goes_on_where_it_ended_and_looks_back_to_what_is_settled() {
+        let now = Instant::now();
+        let mut cursor = in_a_backlog(now);
         // Behind what was taken, until a second has passed.
         let begun = cursor.begin(now);
         assert_eq!(begun.at, single(80));
@@ -134,9 +140,7 @@ mod tests {
     #[test]
     fn only_a_look_back_says_that_nothing_is_left() {
         let now = Instant::now();
-        let mut cursor = Cursor::new(now);
-        let begun = cursor.begin(now);
-        cursor.came(begun, back(single(80), true), now, second(50));
+        let mut cursor = in_a_backlog(now);
         let begun = cursor.begin(now);
         assert!(
             cursor.came(begun, back(Passed::default(), false), now, second(60)),
@@ -168,9 +172,7 @@ mod tests {
     #[test]
     fn now_and_then_everything_is_looked_at() {
         let now = Instant::now();
-        let mut cursor = Cursor::new(now);
-        let begun = cursor.begin(now);
-        cursor.came(begun, back(single(80), true), now, second(50));
+        let mut cursor = in_a_backlog(now);
         assert_eq!(cursor.begin(now + ALL_EVERY).at, Passed::default());
     }
 }

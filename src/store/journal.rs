@@ -91,6 +91,10 @@ impl Written {
     }
 }
 
+/// As `sexton.write_records` answers: what became of the batch, the lane's generation, what was written unless all of it was,
+/// and whether there are more events.
+type Answer = (String, i64, Option<Vec<Uuid>>, bool);
+
 #[derive(Debug)]
 pub struct LaneWriter {
     pub(super) connection: PgConnection,
@@ -125,60 +129,59 @@ impl LaneWriter {
         );
         let said = |record: &Record| record.announce.is_some() || record.result.is_some();
         let detail = |record: &Record| said(record).then(|| record.detail.to_string());
-        let (said, signalled, written, more_events): (String, Option<i64>, Option<Vec<Uuid>>, bool) =
-            sqlx::query_as(
-                "/* write_records */ select said, generation, written, more_events from sexton.write_records(
+        let (said, signalled, written, more_events): Answer = sqlx::query_as(
+            "/* write_records */ select said, generation, written, more_events from sexton.write_records(
                  $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
-            )
-            .bind(self.lane)
-            .bind(FIRST_EPOCH)
-            .bind(generation)
-            .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
-            .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
-            .bind(records().map(|record| record.seq).collect::<Vec<_>>())
-            .bind(
-                records()
-                    .map(|record| shorthand::write(&record.entries))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(records().map(|record| record.due).collect::<Vec<_>>())
-            .bind(
-                records()
-                    .map(|record| record.effect.map(millis))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(records().map(|record| record.unwinding).collect::<Vec<_>>())
-            .bind(
-                records()
-                    .map(|record| record.parked.as_deref())
-                    .collect::<Vec<_>>(),
-            )
-            .bind(records().map(|record| record.result).collect::<Vec<_>>())
-            .bind(records().map(|record| record.until).collect::<Vec<_>>())
-            .bind(
-                records()
-                    .map(|record| record.look_every.map(millis))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(records().map(detail).collect::<Vec<_>>())
-            .bind(
-                records()
-                    .map(|record| record.announce.map(|(word, _)| word))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(
-                records()
-                    .map(|record| record.announce.map(|(_, id)| id.0))
-                    .collect::<Vec<_>>(),
-            )
-            .bind(at)
-            .fetch_one(&mut self.connection)
-            .await
-            .map_err(StoreError::doing("writing a batch of records"))?;
+        )
+        .bind(self.lane)
+        .bind(FIRST_EPOCH)
+        .bind(generation)
+        .bind(records().map(|record| record.deletion.0).collect::<Vec<_>>())
+        .bind(records().map(|record| record.tenure).collect::<Vec<_>>())
+        .bind(records().map(|record| record.seq).collect::<Vec<_>>())
+        .bind(
+            records()
+                .map(|record| shorthand::write(&record.entries))
+                .collect::<Vec<_>>(),
+        )
+        .bind(records().map(|record| record.due).collect::<Vec<_>>())
+        .bind(
+            records()
+                .map(|record| record.effect.map(millis))
+                .collect::<Vec<_>>(),
+        )
+        .bind(records().map(|record| record.unwinding).collect::<Vec<_>>())
+        .bind(
+            records()
+                .map(|record| record.parked.as_deref())
+                .collect::<Vec<_>>(),
+        )
+        .bind(records().map(|record| record.result).collect::<Vec<_>>())
+        .bind(records().map(|record| record.until).collect::<Vec<_>>())
+        .bind(
+            records()
+                .map(|record| record.look_every.map(millis))
+                .collect::<Vec<_>>(),
+        )
+        .bind(records().map(detail).collect::<Vec<_>>())
+        .bind(
+            records()
+                .map(|record| record.announce.map(|(word, _)| word))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            records()
+                .map(|record| record.announce.map(|(_, id)| id.0))
+                .collect::<Vec<_>>(),
+        )
+        .bind(at)
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(StoreError::doing("writing a batch of records"))?;
         let outcome = match said.as_str() {
             "lost" => BatchOutcome::Lost,
             "signalled" => BatchOutcome::Signalled {
-                generation: signalled.unwrap_or_default(),
+                generation: signalled,
             },
             _ => BatchOutcome::Applied {
                 written: written.map_or(Written::All, |these| Written::Of(these.into_iter().collect())),

@@ -12,19 +12,15 @@ pub struct Passed {
 impl Passed {
     /// By a claim that took these: whether each is of a batch, and when it was due. A claim takes what was due first.
     pub(super) fn by(taken: impl Iterator<Item = (bool, OffsetDateTime)>) -> Self {
-        taken.fold(Passed::default(), |passed, (batched, due)| {
-            let one = match batched {
-                true => Passed {
-                    batched: Some(due),
-                    single: None,
-                },
-                false => Passed {
-                    single: Some(due),
-                    batched: None,
-                },
+        let mut passed = Passed::default();
+        for (batched, due) in taken {
+            let last = match batched {
+                true => &mut passed.batched,
+                false => &mut passed.single,
             };
-            passed.on(one)
-        })
+            *last = (*last).max(Some(due));
+        }
+        passed
     }
 
     pub fn at_most(self, until: OffsetDateTime) -> Self {

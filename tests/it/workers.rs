@@ -45,6 +45,13 @@ impl Inside {
     }
 }
 
+/// A file of its own, and its writing end.
+fn a_log(folder: &Path) -> (PathBuf, Stdio) {
+    let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
+    let stderr = File::create(&log).expect("a log");
+    (log, stderr.into())
+}
+
 pub(crate) struct Outside {
     child: Child,
     log: PathBuf,
@@ -52,25 +59,22 @@ pub(crate) struct Outside {
 
 impl Outside {
     pub(crate) fn start(settings: &Path, folder: &Path, environment: &[(&str, &str)]) -> Self {
-        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
-        let stderr = File::create(&log).expect("a log");
-        Self::with_log(settings, folder, environment, &[], log, stderr.into())
+        let (log, stderr) = a_log(folder);
+        Self::with_log(settings, folder, environment, &[], log, stderr)
     }
 
     /// One under another program, which has its own name first and then takes a command.
     pub(crate) fn under(program: &[&str], settings: &Path, folder: &Path) -> Self {
-        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
-        let stderr = File::create(&log).expect("a log");
+        let (log, stderr) = a_log(folder);
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).arg(SEXTON);
-        Self::spawn(command, settings, folder, Vec::new(), log, stderr.into())
+        Self::spawn(command, settings, folder, Vec::new(), log, stderr)
     }
 
     /// One with these roles only.
     pub(crate) fn with_roles(settings: &Path, folder: &Path, roles: &[&str]) -> Self {
-        let log = folder.join(format!("{}.log", Uuid::now_v7().simple()));
-        let stderr = File::create(&log).expect("a log");
-        Self::with_log(settings, folder, &[], roles, log, stderr.into())
+        let (log, stderr) = a_log(folder);
+        Self::with_log(settings, folder, &[], roles, log, stderr)
     }
 
     /// One whose log goes into a pipe that nobody reads any more.
