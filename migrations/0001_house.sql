@@ -127,9 +127,20 @@ create table sexton.open_deletions (
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create unique index open_slot on sexton.open_deletions (tenant, target_type, target_id);
-create index open_ready on sexton.open_deletions (plan, due_at) where lane is null and not batched;
-create index open_ready_batched on sexton.open_deletions (plan, due_at) where lane is null and batched;
-create index open_lane on sexton.open_deletions (lane) where lane is not null;
+-- Who has a deletion is in no index, so that a claim stays on its page (HOT) as a record does: a claim passes over what
+-- others have, which is never more than is in flight.
+create index open_ready on sexton.open_deletions (plan, due_at) where not batched;
+create index open_ready_batched on sexton.open_deletions (plan, due_at) where batched;
+
+-- What each lane took, a row for each transaction in which it took any: that is where to look for what it has. Some of these
+-- it has let go of since; a row of which it has nothing any more is forgotten after a second or so.
+create table sexton.claims (
+    lane bigint not null,
+    id   bigint generated always as identity,
+    ids  uuid[] not null,                           -- of open_deletions
+    primary key (lane, id)
+);
+alter table sexton.claims alter column ids set storage main;
 
 -- Requests folded into a deletion beyond the first.
 create table sexton.joined (

@@ -365,6 +365,8 @@ begin
     if coalesce(cardinality(v_begun), 0) < cardinality(p_deletions) then
         raise 'one of these targets has an open deletion' using errcode = 'SX001';
     end if;
+    insert into sexton.claims (lane, ids)
+    select p_lane, array_agg(i.id) from unnest(p_deletions, p_kept) as i (id, kept) where i.kept having count(*) > 0;
 
     insert into sexton.requests
         (id, received_at, action, tenant, target_type, target_id, key, requested_by, reason, not_before, deadline, params,
@@ -445,6 +447,8 @@ begin
         set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
         from ready where d.id = ready.id and d.lane is null
         returning d.*
+    ), noted as (
+        insert into sexton.claims (lane, ids) select p_lane, array_agg(t.id) from taken t having count(*) > 0
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
            t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records, t.due_at, t.batched
@@ -479,6 +483,8 @@ begin
         set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
         where d.id = p_id and d.lane is null and d.parked is not null and d.effect_ms is null
         returning d.*
+    ), noted as (
+        insert into sexton.claims (lane, ids) select p_lane, array[t.id] from taken t
     )
     select 'taken'::text, t.id, t.tenant, t.target_type, t.target_id, t.request_id, t.plan, t.generation,
            t.admitted_at, t.deadline, t.tenure, t.seq, t.starts, t.action::text, t.window_of, t.records
@@ -628,10 +634,24 @@ begin
     return v_count;
 end $$;
 
+-- What a lane has, or had when it was lost. By the primary key, also while the tables are small and nobody has counted them.
+create function sexton.held_by(p_lane bigint) returns setof sexton.open_deletions
+language sql stable
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+    select d.* from sexton.open_deletions d
+    where d.id = any (array(select unnest(c.ids) from sexton.claims c where c.lane = p_lane)) and d.lane = p_lane
+$$;
+
 -- Second half, a page at a time, by anyone, until no row names a dead epoch. An open intent is not touched before
 -- its hard timeout has passed since the takeover: a frozen process may still be in the middle of it.
 create function sexton.adopt_page(p_limit integer) returns integer
 language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
     v_count integer;
@@ -641,7 +661,8 @@ begin
         from sexton.lanes l
         cross join lateral (
             select o.id from sexton.open_deletions o
-            where o.lane = l.lane and o.epoch < l.epoch
+            where o.id = any (array(select unnest(c.ids) from sexton.claims c where c.lane = l.lane))
+              and o.lane = l.lane and o.epoch < l.epoch
             order by o.id limit p_limit
             for update skip locked
         ) d
@@ -657,11 +678,28 @@ begin
     get diagnostics v_count = row_count;
     if v_count = 0 then
         -- Nothing names them any more: the fences of the lost go. A late write finds no row, which is as good.
-        delete from sexton.lanes l
-        where l.taken_over_at < now() - interval '1 minute'
-          and not exists (select from sexton.open_deletions d where d.lane = l.lane);
+        with gone as (
+            delete from sexton.lanes l
+            where l.taken_over_at < now() - interval '1 minute' and not exists (select from sexton.held_by(l.lane))
+            returning l.lane
+        )
+        delete from sexton.claims c using gone where c.lane = gone.lane;
         delete from sexton.workers w
         where w.lost_at < now() - interval '1 hour' and not exists (select from sexton.lanes l where l.worker = w.worker);
     end if;
     return v_count;
+end $$;
+
+-- Forgets the claims of which a lane has nothing any more. How many it still has something of?
+create function sexton.forget_claims(p_lane bigint) returns bigint
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+as $$
+begin
+    delete from sexton.claims c
+    where c.lane = p_lane
+      and not exists (select from sexton.open_deletions d where d.id = any (c.ids) and d.lane = c.lane);
+    return (select count(*) from sexton.claims c where c.lane = p_lane);
 end $$;

@@ -1,5 +1,7 @@
 //! When a lane takes deletions that nobody has, and how far it looks.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::cursor::{self, Back, Cursor};
@@ -12,10 +14,16 @@ const CLAIM_MAX: usize = 250;
 /// A claim for less than this waits until more permits are free, unless nothing at all is in flight.
 pub(super) const CLAIM_MIN: usize = 32;
 
+/// How often it is looked which claims have nothing left that is held.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
 /// When and how far to claim.
 pub(super) struct Claims {
     pub at: Instant,
     cursor: Cursor,
+    forget_at: Instant,
+    /// There may be claims that can be forgotten.
+    pub noted: bool,
     /// The last claim came back full; and whether it did with what batches may have.
     pub more: bool,
     more_batched: bool,
@@ -27,6 +35,8 @@ impl Claims {
         Claims {
             at: now,
             cursor: Cursor::new(now),
+            forget_at: now,
+            noted: false,
             more: false,
             more_batched: false,
         }
@@ -96,5 +106,20 @@ impl Lane {
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn forget_if_due(&mut self) -> Result<(), Gone> {
+        let now = Instant::now();
+        if !self.claims.noted || now < self.claims.forget_at {
+            return Ok(());
+        }
+        self.claims.forget_at = now + FORGET_EVERY;
+        match self.writer().await?.forget_claims().await {
+            Ok(is_more) => {
+                self.claims.noted = is_more;
+                Ok(())
+            }
+            Err(error) => self.trouble(&error).await,
+        }
     }
 }

@@ -135,6 +135,7 @@ impl Lane {
             }
             if !self.shared.stopper.is_draining() {
                 self.claim_if_due().await?;
+                self.forget_if_due().await?;
                 self.reconcile_if_due().await?;
             }
         }
@@ -213,6 +214,7 @@ impl Lane {
         };
         let (id, tenure) = (drive.opened.id, held.tenure);
         self.held.insert(id, held);
+        self.claims.noted = true;
         self.shared.parts.instruments.in_flight_changed(1);
         let batched = drive.opened.batch.is_some().then(|| self.shared.batched.enter());
         self.drives.spawn(async move {

@@ -34,6 +34,8 @@ impl Lane {
             self.generation = generation;
         }
         self.hand_back_strays(&mut writer, generation).await?;
+        // A claim whose answer was lost is one, too.
+        self.claims.noted = true;
         Ok(writer)
     }
 

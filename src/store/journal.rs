@@ -269,18 +269,28 @@ impl LaneWriter {
 
     /// Everything that names this lane, with its tenure: after a lost answer, the rows that nobody in memory has.
     pub async fn held(&mut self) -> Result<Vec<(DeletionId, i32)>, StoreError> {
-        let rows: Vec<(Uuid, i32)> = sqlx::query_as(
-            "/* held */ select id, tenure from sexton.open_deletions where lane = $1 and epoch = $2",
-        )
-        .bind(self.lane)
-        .bind(FIRST_EPOCH)
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(StoreError::doing("asking what this lane holds"))?;
+        let rows: Vec<(Uuid, i32)> =
+            sqlx::query_as("/* held */ select id, tenure from sexton.held_by($1) where epoch = $2")
+                .bind(self.lane)
+                .bind(FIRST_EPOCH)
+                .fetch_all(&mut self.connection)
+                .await
+                .map_err(StoreError::doing("asking what this lane holds"))?;
         Ok(rows
             .into_iter()
             .map(|(id, tenure)| (DeletionId(id), tenure))
             .collect())
+    }
+
+    /// Forgets what this lane took and has let go of since, so that whoever takes over need not look there. Whether anything
+    /// is left to be forgotten later.
+    pub async fn forget_claims(&mut self) -> Result<bool, StoreError> {
+        let left: i64 = sqlx::query_scalar("/* forget_claims */ select sexton.forget_claims($1)")
+            .bind(self.lane)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(StoreError::doing("forgetting claims of long ago"))?;
+        Ok(left > 0)
     }
 
     pub async fn close(self) {

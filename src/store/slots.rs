@@ -126,7 +126,8 @@ async fn insert(
     let text = |of: &dyn Fn(&Candidate) -> String| open.clone().map(of).collect::<Vec<_>>();
     let kept = |candidate: &Candidate| is_kept(candidate, now);
     let rows: Vec<(Uuid, i64, bool)> = sqlx::query_as(
-        "/* admit_slots */ insert into sexton.open_deletions
+        "/* admit_slots */ with won as (
+         insert into sexton.open_deletions
              (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
               action, window_of, batched)
          select i.id, i.tenant, i.target_type, i.target_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at,
@@ -139,7 +140,11 @@ async fn insert(
              as i (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, kept, action, window_of, batched, place)
          order by i.place
          on conflict (tenant, target_type, target_id) do nothing
-         returning id, generation, lane is not null",
+         returning id, generation, lane is not null as kept
+         ), noted as (
+             insert into sexton.claims (lane, ids) select $11, array_agg(id) from won where kept having count(*) > 0
+         )
+         select id, generation, kept from won",
     )
     .bind(open.clone().map(|c| c.deletion_id.0).collect::<Vec<_>>())
     .bind(text(&|c| c.request.target.tenant.as_str().to_owned()))

@@ -251,7 +251,10 @@ async fn invariant_03_an_operator_whose_lane_is_lost_adopts_nothing() {
     assert_eq!(adopted.expect("an answer"), BatchOutcome::Lost);
     assert!(
         house
-            .is("select parked is not null and plan <> (select max(id) from sexton.plans) from sexton.open_deletions")
+            .is(
+                "select parked is not null and lane is null and plan <> (select max(id) from sexton.plans)
+                from sexton.open_deletions"
+            )
             .await
     );
     assert!(house.is("select not exists (select from sexton.audit)").await);

@@ -58,7 +58,7 @@ pub(crate) async fn one_kept() -> Desk {
     }
 }
 
-fn candidate(id: &str, key: &str, plan: i32) -> Candidate {
+pub(crate) fn candidate(id: &str, key: &str, plan: i32) -> Candidate {
     let body =
         format!(r#"{{"target": {{"type": "shop.thing", "id": "{id}"}}, "tenant": "t", "key": "{key}"}}"#);
     Candidate {

@@ -30,6 +30,7 @@ mod bulks;
 mod called;
 mod calls;
 mod choices;
+mod claimed;
 mod cli;
 mod cli_away;
 mod cli_repair;
