@@ -56,25 +56,20 @@ as $$
 #variable_conflict use_column
 declare
     v_generation bigint;
-    v_more_events boolean := false;
     v_written uuid[];
-    v_announced uuid[];
-    v_words text[];
-    v_details text[];
-    v_event_ids uuid[];
-    v_requests uuid[];
-    v_plans integer[];
-    v_seqs integer[];
     v_long uuid[];
+    v_ended uuid[];
+    v_announced uuid[];
+    v_events uuid[];             -- and the event of each
+    v_more bigint := 0;          -- events of those that were folded in
+    v_kept uuid[];               -- that ended, and about which there is more to do
     v_untils timestamptz[];
     v_looks integer[];
-    v_ended uuid[];
     v_windows uuid[];            -- that ended restores and purges were about
     v_of uuid[];                 -- and those
     v_soft uuid[];
     v_watched uuid[];
     v_batched uuid[];
-    v_events bigint;
 begin
     select l.generation into v_generation from sexton.lanes l
     where l.lane = p_lane and l.epoch = p_epoch for no key update;
@@ -118,39 +113,56 @@ begin
                 as i (id, tenure, seq, entries, result, until, looks, detail, announce, event)
             where i.result is not null and d.id = i.id
               and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
-            returning d.*, i.entries, i.result, i.until, i.looks, i.detail, i.announce, i.event
+            returning d.*, i.entries, i.result, i.until, i.looks, i.detail::jsonb as detail, i.announce, i.event
         ), moved as (
             insert into sexton.deletions (id, tenant, target_type, target_id, request_id, plan, generation,
                                           admitted_at, seq, result, action, detail, records)
             select e.id, e.tenant, e.target_type, e.target_id, e.request_id, e.plan, e.generation,
-                   e.admitted_at, e.seq + 1, e.result, e.action, e.detail::jsonb,
+                   e.admitted_at, e.seq + 1, e.result, e.action, e.detail,
                    sexton.with_record(e.tenure, p_lane, e.admitted_at, e.entries, e.records)
             from ended e
+        ), announced as (
+            -- The writer publishes it from memory.
+            insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
+            select e.event, 'events', e.announce, e.request_id, e.id, e.plan, e.seq + 1, e.detail, p_at,
+                   now() + interval '15 seconds'
+            from ended e where e.announce is not null
         )
         -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the
         -- input again, each would compare every id with every other.
-        select array_agg(e.id), array_agg(e.until), array_agg(e.looks),
+        select array_agg(e.id), array_agg(e.event), array_agg(e.id) filter (where e.until is not null),
+               array_agg(e.until) filter (where e.until is not null), array_agg(e.looks) filter (where e.until is not null),
                array_agg(e.window_of) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
                array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted'),
-               array_agg(e.id) filter (where e.batched),
-               array_agg(e.announce), array_agg(e.detail), array_agg(e.event), array_agg(e.request_id),
-               array_agg(e.plan), array_agg(e.seq + 1)
-        into v_ended, v_untils, v_looks, v_windows, v_of, v_soft, v_watched, v_batched,
-             v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs
+               array_agg(e.id) filter (where e.batched)
+        into v_ended, v_events, v_kept, v_untils, v_looks, v_windows, v_of, v_soft, v_watched, v_batched
         from ended e;
-        v_announced := v_ended;
     end if;
+    v_announced := v_ended;
     -- Of those that go on, few are spoken of.
     if cardinality(array_remove(p_announce, null)) > coalesce(cardinality(v_ended), 0) then
-        select v_announced || array_agg(d.id), v_words || array_agg(i.announce), v_details || array_agg(i.detail),
-               v_event_ids || array_agg(i.event), v_requests || array_agg(d.request_id), v_plans || array_agg(d.plan),
-               v_seqs || array_agg(d.seq)
-        into v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs
-        from unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event)
-        join sexton.open_deletions d on d.id = i.id
-        where i.announce is not null and i.id = any (v_written);
+        with announced as (
+            insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
+            select i.event, 'events', i.announce, d.request_id, d.id, d.plan, d.seq, i.detail::jsonb, p_at,
+                   now() + interval '15 seconds'
+            from unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event)
+            join sexton.open_deletions d on d.id = i.id
+            where i.announce is not null and i.id = any (v_written)
+            returning deletion_id, id
+        )
+        select v_announced || array_agg(a.deletion_id), v_events || array_agg(a.id) into v_announced, v_events from announced a;
+    end if;
+    -- Whoever was folded in hears the same, from the sweep, at once. A statement of its own: it must see every request that was
+    -- folded in before the row was locked above.
+    if v_announced is not null then
+        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
+        select gen_random_uuid(), o.destination, o.kind, j.request_id, o.deletion_id, o.plan, o.seq, o.detail, o.at, now()
+        from unnest(v_announced, v_events) as i (id, event)
+        join sexton.joined j on j.deletion_id = i.id
+        join sexton.outbox o on o.id = i.event;
+        get diagnostics v_more = row_count;
     end if;
 
     -- A long journal turns its page: what is written again and again stays small.
@@ -158,25 +170,6 @@ begin
         insert into sexton.journal_pages (deletion_id, seq, admitted_at, records)
         select d.id, d.seq, d.admitted_at, d.records from sexton.open_deletions d where d.id = any (v_long);
         update sexton.open_deletions d set records = '' where d.id = any (v_long);
-    end if;
-
-    -- A statement of its own: it must see every request that was folded in before the row was locked above.
-    if v_announced is not null then
-        insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
-        select case when r.request_id = i.request_id then i.event else gen_random_uuid() end,
-               'events', i.announce, r.request_id, i.id, i.plan, i.seq, i.detail::jsonb, p_at,
-               -- The writer publishes the first request's event from memory; the others are for the sweep, at once.
-               case when r.request_id = i.request_id then now() + interval '15 seconds' else now() end
-        from unnest(v_announced, v_words, v_details, v_event_ids, v_requests, v_plans, v_seqs)
-            as i (id, announce, detail, event, request_id, plan, seq)
-        cross join lateral (
-            select i.request_id
-            union all
-            select j.request_id from sexton.joined j where j.deletion_id = i.id
-        ) r
-        where i.announce is not null;
-        get diagnostics v_events = row_count;
-        v_more_events := v_events > cardinality(v_announced);
     end if;
 
     if v_ended is not null then
@@ -193,7 +186,7 @@ begin
             group by 1, 2, 3 order by 1, 2, 3;
         end if;
         if v_soft is not null or v_watched is not null or v_windows is not null then
-            perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_ended, v_untils, v_looks);
+            perform sexton.after_ends(v_soft, v_watched, v_windows, v_of, v_kept, v_untils, v_looks);
         end if;
 
         -- Whoever waited for the slot has it now; a restore, what this end left to be taken back.
@@ -216,7 +209,7 @@ begin
 
     v_written := coalesce(v_written, '{}') || v_ended;
     return query select 'applied'::text, 0::bigint,
-                        case when cardinality(v_written) < cardinality(p_ids) then v_written end, v_more_events;
+                        case when cardinality(v_written) < cardinality(p_ids) then v_written end, v_more > 0;
 end $$;
 
 -- What follows the ends of one batch, which still holds the slots of their targets: whatever may be restored or erased is

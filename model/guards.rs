@@ -108,7 +108,7 @@ const ALL: &[Stands] = &[
     stands!(
         Folded,
         "migrations/0002_protocol.sql",
-        "union all\n            select j.request_id from sexton.joined j where j.deletion_id = i.id"
+        "join sexton.joined j on j.deletion_id = i.id\n        join sexton.outbox o on o.id = i.event"
     ),
     stands!(
         TargetGeneration,
