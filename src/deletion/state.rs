@@ -124,20 +124,25 @@ impl State {
         Ok(state)
     }
 
+    /// Takes in what was recorded; where it does not fit, nothing has changed.
     pub fn apply(&mut self, entry: &Entry) -> Result<(), TransitionError> {
+        self.take_in(entry).ok_or_else(|| self.mismatch(entry))
+    }
+
+    fn take_in(&mut self, entry: &Entry) -> Option<()> {
         match (&self.phase, entry) {
             (Phase::Forward, Entry::Looked { facts, known }) if self.facts.is_none() => {
                 self.facts = Some(match facts {
                     Some(facts) => Facts::Found(facts.clone()),
                     None => Facts::NotFound { known: *known },
                 });
-                Ok(())
+                Some(())
             }
             (
                 Phase::Forward,
                 Entry::Intent {
                     step,
-                    aim: Aim::Do,
+                    aim: aim @ Aim::Do,
                     attempt,
                 },
             )
@@ -145,49 +150,44 @@ impl State {
                 Phase::Unwinding(_),
                 Entry::Intent {
                     step,
-                    aim: Aim::Undo,
+                    aim: aim @ Aim::Undo,
                     attempt,
                 },
-            ) if self.parked.is_none() => {
-                let (step, aim, attempt) = (*step, aim_of(entry), *attempt);
-                self.begin(step, aim, attempt, entry)
-            }
+            ) if self.parked.is_none() => self.begin(*step, *aim, *attempt),
             // A verdict is a fact and is always taken, also for an attempt that was open when the saga turned.
             (Phase::Forward | Phase::Unwinding(_), Entry::Verdict { .. }) => self.conclude(entry),
             (Phase::Forward | Phase::Unwinding(_), Entry::Interrupted { step, aim, attempt }) => {
-                let error = self.mismatch(entry);
                 let track = self
                     .track_mut(*step, *aim)
                     .filter(|track| track.open && track.attempt == *attempt);
-                track.ok_or(error)?.excused = true;
-                Ok(())
+                track?.excused = true;
+                Some(())
             }
             (Phase::Forward | Phase::Unwinding(_), Entry::Signalled { id, signal, heeded }) => {
                 self.signals.push(*id);
                 if *heeded {
                     self.heed(*signal);
                 }
-                Ok(())
+                Some(())
             }
             (Phase::Forward, Entry::Turned { why }) => {
                 self.phase = Phase::Unwinding(why.clone());
                 self.parked = None;
-                Ok(())
+                Some(())
             }
             (Phase::Forward, Entry::Orphaned { step, .. }) => {
-                let error = self.mismatch(entry);
-                let track = self.tracks.get_mut(usize::from(*step)).ok_or(error)?;
+                let track = self.tracks.get_mut(usize::from(*step))?;
                 track.settled = Some(Settled::Orphaned);
                 self.parked = None;
-                Ok(())
+                Some(())
             }
             (Phase::Forward | Phase::Unwinding(_), Entry::Overdue) => {
                 self.overdue = true;
-                Ok(())
+                Some(())
             }
             (Phase::Forward | Phase::Unwinding(_), Entry::Parked { reason }) => {
                 self.parked = Some(reason.clone());
-                Ok(())
+                Some(())
             }
             (Phase::Forward, Entry::Adopted { steps, .. }) => {
                 let wanted = usize::from(*steps) + 1;
@@ -200,14 +200,14 @@ impl State {
                 }
                 // Whoever gives it a new plan wants it to go on.
                 self.heed(SignalKind::Retry);
-                Ok(())
+                Some(())
             }
             (Phase::Forward | Phase::Unwinding(_), Entry::Ended { end }) => {
                 self.phase = Phase::Ended(end.clone());
                 self.parked = None;
-                Ok(())
+                Some(())
             }
-            _ => Err(self.mismatch(entry)),
+            _ => None,
         }
     }
 
@@ -236,31 +236,22 @@ impl State {
         }
     }
 
-    fn begin(
-        &mut self,
-        step: StepNumber,
-        aim: Aim,
-        attempt: u32,
-        entry: &Entry,
-    ) -> Result<(), TransitionError> {
-        let error = self.mismatch(entry);
+    fn begin(&mut self, step: StepNumber, aim: Aim, attempt: u32) -> Option<()> {
         if self.open_intent().is_some() {
-            return Err(error);
+            return None;
         }
-        match self.track_mut(step, aim) {
-            Some(track) if track.settled.is_none() && attempt == track.attempt + 1 => {
-                track.attempt = attempt;
-                track.open = true;
-                track.touched_before = track.touched;
-                track.due = None;
-                Ok(())
-            }
-            _ => Err(error),
+        let track = self.track_mut(step, aim)?;
+        if track.settled.is_some() || attempt != track.attempt + 1 {
+            return None;
         }
+        track.attempt = attempt;
+        track.open = true;
+        track.touched_before = track.touched;
+        track.due = None;
+        Some(())
     }
 
-    fn conclude(&mut self, entry: &Entry) -> Result<(), TransitionError> {
-        let error = self.mismatch(entry);
+    fn conclude(&mut self, entry: &Entry) -> Option<()> {
         let Entry::Verdict {
             step,
             aim,
@@ -270,15 +261,13 @@ impl State {
             due,
         } = entry
         else {
-            return Err(error);
+            return None;
         };
-        let Some(track) = self.track_mut(*step, *aim) else {
-            return Err(error);
-        };
+        let track = self.track_mut(*step, *aim)?;
         // Skips, and the lookup's troubles, have no effect and so no intent.
         let needs_intent = *step != 0 && *verdict != Verdict::Skipped;
         if track.settled.is_some() || (needs_intent && !(track.open && track.attempt == *attempt)) {
-            return Err(error);
+            return None;
         }
         let excused = track.excused;
         // An attempt is spent once: what a look finds out about it is no second one. A look that finds nothing out is.
@@ -316,7 +305,7 @@ impl State {
             _ => None,
         };
         track.last = Some(verdict.clone());
-        Ok(())
+        Some(())
     }
 
     fn heed(&mut self, signal: SignalKind) {
@@ -357,13 +346,6 @@ impl State {
             state: format!("{}{parked}", self.phase.word()),
             entry: format!("{:?}{place}", entry.word()),
         }
-    }
-}
-
-fn aim_of(entry: &Entry) -> Aim {
-    match entry {
-        Entry::Intent { aim, .. } | Entry::Verdict { aim, .. } => *aim,
-        _ => Aim::Do,
     }
 }
 
