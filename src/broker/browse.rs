@@ -8,7 +8,7 @@ use lapin::Channel;
 use lapin::options::{BasicAckOptions, BasicGetOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 
-use super::connection::{self, Live};
+use super::connection::{self, Live, Purpose};
 use super::error::{BrokerError, NOT_FOUND, refusal};
 use super::lane;
 use super::message::{Delivery, Message, PublishOutcome, short};
@@ -42,7 +42,7 @@ pub struct Taken {
 impl Desk {
     pub async fn connect(settings: &BrokerSettings) -> Result<Desk, BrokerError> {
         Ok(Desk {
-            live: connection::connect(settings, "desk").await?,
+            live: connection::connect(settings, Purpose::Desk).await?,
             hands: None,
         })
     }

@@ -16,16 +16,49 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::error::BrokerError;
+use super::lane::HEADERS_MAX_BYTES;
 use super::settings::BrokerSettings;
 use super::tally::Tally;
 use crate::tls;
 
 /// How often a link looks at its connection by the clock, should the event of its loss go missing.
 pub const LINK_CHECK_MS: u64 = 1_000;
+/// Room for the longest headers that a lane lets out, and for what stands beside them.
+const OUTLET_FRAME_MAX_BYTES: u32 = HEADERS_MAX_BYTES as u32 + 8 * 1024;
 /// How long a parting close may take; a broker that is gone does not answer it.
 const CLOSE_WAIT_MAX_MS: u64 = 2_000;
 
 pub(super) type Live = Arc<Connection>;
+
+/// What a connection is there for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    Check,
+    Inlet,
+    Outlet,
+    Desk,
+}
+
+impl Purpose {
+    /// As the broker shows it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Purpose::Check => "check",
+            Purpose::Inlet => "inlet",
+            Purpose::Outlet => "outlet",
+            Purpose::Desk => "desk",
+        }
+    }
+
+    /// The longest frame, where it is ours to say: lapin keeps room for 32 of them in each direction, and touches it all. What
+    /// comes in is as long as the broker lets its sender make it.
+    fn frame_max_bytes(self) -> Option<u32> {
+        match self {
+            Purpose::Outlet => Some(OUTLET_FRAME_MAX_BYTES),
+            Purpose::Check | Purpose::Inlet | Purpose::Desk => None,
+        }
+    }
+}
 
 /// A connection that comes back. Clones look at the same one.
 #[derive(Clone)]
@@ -44,7 +77,7 @@ struct Loss {
 
 impl Link {
     pub(super) fn start(
-        name: &'static str,
+        purpose: Purpose,
         settings: Arc<BrokerSettings>,
         outage: Arc<Outage>,
         stop: CancellationToken,
@@ -53,7 +86,7 @@ impl Link {
         let unreadable = Arc::<AtomicU64>::default();
         outage.opened();
         tokio::spawn(keep_alive(
-            name,
+            purpose,
             settings.clone(),
             outage,
             stop,
@@ -103,7 +136,7 @@ impl Link {
 }
 
 async fn keep_alive(
-    name: &'static str,
+    purpose: Purpose,
     settings: Arc<BrokerSettings>,
     outage: Arc<Outage>,
     stop: CancellationToken,
@@ -114,7 +147,7 @@ async fn keep_alive(
     let mut is_up = false;
     let keep = async {
         loop {
-            let live = insist(name, &settings, &outage, &mut down_since).await;
+            let live = insist(purpose, &settings, &outage, &mut down_since).await;
             is_up = true;
             outage.back(down_since.take());
             tell.send_replace(Some(live.clone()));
@@ -127,7 +160,7 @@ async fn keep_alive(
             } else {
                 tell.send_replace(None);
                 down_since = Some(Instant::now());
-                outage.lost(name, true, &loss.reason);
+                outage.lost(purpose.name(), true, &loss.reason);
             }
         }
     };
@@ -147,19 +180,19 @@ async fn keep_alive(
 
 /// Tries until it succeeds.
 async fn insist(
-    name: &'static str,
+    purpose: Purpose,
     settings: &BrokerSettings,
     outage: &Outage,
     down_since: &mut Option<Instant>,
 ) -> Live {
     let mut waits = backoff(settings);
     loop {
-        match connect(settings, name).await {
+        match connect(settings, purpose).await {
             Ok(live) => return live,
             // A first connection that fails is an outage too, and is said as one.
             Err(error) if down_since.is_none() => {
                 *down_since = Some(Instant::now());
-                outage.lost(name, false, &chain(&error));
+                outage.lost(purpose.name(), false, &chain(&error));
             }
             Err(_) => {}
         }
@@ -204,16 +237,17 @@ async fn loss_of(live: &Connection) -> Loss {
 }
 
 /// One try, bounded in time. TLS where the URL says amqps.
-pub(super) async fn connect(settings: &BrokerSettings, name: &str) -> Result<Live, BrokerError> {
-    let uri = settings.uri()?;
+pub(super) async fn connect(settings: &BrokerSettings, purpose: Purpose) -> Result<Live, BrokerError> {
+    let mut uri = settings.uri()?;
+    uri.query.frame_max = uri.query.frame_max.or(purpose.frame_max_bytes());
     let at = format!(
         "{}:{}{}",
         uri.authority.host,
         uri.authority.port,
         vhost_of(&uri.vhost)
     );
-    let properties =
-        ConnectionProperties::default().with_connection_name(format!("{} {name}", settings.name).into());
+    let name = format!("{} {}", settings.name, purpose.name());
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
     let believed = OwnedTLSConfig {
         // Read for each connection: a file that is replaced is believed from the next one on.
         cert_chain: settings

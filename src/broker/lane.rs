@@ -28,8 +28,8 @@ pub const LANE_BATCH_MAX: usize = 512;
 /// A broker that answers nothing for so long has lost its majority or its mind. The channel is given up and
 /// the messages count as lost, which their sender repeats.
 pub const CONFIRM_WAIT_MAX_MS: u64 = 30_000;
-/// The headers of a message travel in one frame, and a frame over the negotiated 128 KiB costs the whole
-/// connection. Half of it leaves room for everything else.
+/// The headers of a message travel in one frame, and a frame over what was negotiated (with RabbitMQ 128 KiB, if we do not
+/// want less) costs the whole connection.
 pub const HEADERS_MAX_BYTES: usize = 64 * 1024;
 
 /// How long an exchange that the broker forbids is not asked again. Long enough that one wrong destination

@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use connection::{Link, Outage};
+use connection::{Link, Outage, Purpose};
 
 /// The way to one RabbitMQ: settings that were tried once, and the outage that all its links share.
 pub struct Broker {
@@ -67,7 +67,7 @@ impl Broker {
     ///
     /// `stop` ends the links for good. Fire it last: an outlet is needed until the final events are out.
     pub async fn open(settings: BrokerSettings, stop: CancellationToken) -> Result<Broker, BrokerError> {
-        let connection = connection::connect(&settings, "check").await?;
+        let connection = connection::connect(&settings, Purpose::Check).await?;
         if settings.declare {
             topology::declare(&connection).await?;
         }
@@ -94,7 +94,7 @@ impl Broker {
     /// `drain` ends the intake of new batches; it may fire long before the broker's own stop.
     pub fn inlet(&self, drain: CancellationToken) -> Inlet {
         Inlet::new(
-            self.link("inlet"),
+            self.link(Purpose::Inlet),
             self.settings.clone(),
             self.tally.clone(),
             drain,
@@ -103,7 +103,7 @@ impl Broker {
 
     /// Publishes with confirms, on a connection of its own. Clone it freely.
     pub fn outlet(&self) -> Outlet {
-        Outlet::start(self.link("outlet"), self.tally.clone(), self.stop.clone())
+        Outlet::start(self.link(Purpose::Outlet), self.tally.clone(), self.stop.clone())
     }
 
     /// A person's desk: look into queues, move messages, wait for one event. One short-lived connection.
@@ -122,9 +122,9 @@ impl Broker {
         }
     }
 
-    fn link(&self, name: &'static str) -> Link {
+    fn link(&self, purpose: Purpose) -> Link {
         Link::start(
-            name,
+            purpose,
             self.settings.clone(),
             self.outage.clone(),
             self.stop.clone(),

@@ -201,18 +201,21 @@ impl Drive {
         };
         crash::at(CrashPoint::IntentAfterCommit, || self.scene(&planned.name, aim)).await;
         let span = telemetry::spans::step(self.opened.id, step, aim, attempt, &self.opened.envelope);
-        let Some(effect) = span.in_scope(|| Effect::new(self, stored, step, aim)) else {
+        let Some(mut effect) = span.in_scope(|| Effect::new(self, stored, step, aim)) else {
             return self.rest().await;
         };
         let blame = effect.blame();
         let began = std::time::Instant::now();
         let verdict = tokio::select! {
             // Made in its place: what is named first is kept twice.
-            verdict = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind() => verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked")),
-            () = self.halted_for_good() => {
-                return self.interrupted(step, aim, attempt, planned.timeout).await;
-            }
+            verdict = AssertUnwindSafe(effect.run().instrument(span.clone())).catch_unwind() => Some(verdict),
+            () = self.halted_for_good() => None,
         };
+        drop(effect);
+        let Some(verdict) = verdict else {
+            return self.interrupted(step, aim, attempt, planned.timeout).await;
+        };
+        let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("the connector panicked"));
         crash::at(CrashPoint::EffectAfterBegin, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);
         let at = || self.place(&planned.name, aim);
@@ -247,11 +250,12 @@ impl Drive {
             .track(usize::from(step), aim)
             .and_then(|track| track.last.as_ref());
         let found_out = !matches!(unknown, Some(Verdict::Unknown { .. }));
-        let Some(effect) = Effect::new(self, stored, step, aim) else {
+        let Some(mut effect) = Effect::new(self, stored, step, aim) else {
             return self.rest().await;
         };
         let blame = effect.blame();
         let verdict = AssertUnwindSafe(effect.find()).catch_unwind().await;
+        drop(effect);
         let verdict = verdict.unwrap_or_else(|_| Verdict::unknown("looking panicked"));
         crash::at(CrashPoint::LookBeforeRecord, || self.scene(&planned.name, aim)).await;
         self.charge(&blame, permit.as_ref(), &verdict);

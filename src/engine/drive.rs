@@ -98,7 +98,8 @@ impl Drive {
         drive
     }
 
-    pub(super) async fn run(mut self) {
+    /// Not by value: what an `async fn` owns and changes is kept twice, for as long as it runs.
+    pub(super) async fn run(&mut self) {
         crash::at(CrashPoint::ClaimAfterCommit, || self.scene("", Aim::Do)).await;
         let Some(stored) = self.plan.clone() else {
             // Claims name only plans of the book; one that has gone is handed back for others.

@@ -98,7 +98,7 @@ impl<'a> Effect<'a> {
     }
 
     /// Carries the step out, or back.
-    pub(super) async fn run(mut self) -> Verdict {
+    pub(super) async fn run(&mut self) -> Verdict {
         let (timeout, begun) = (self.step.timeout, self.begun.clone());
         match tokio::time::timeout(timeout, self.attempt()).await {
             Ok(verdict) => verdict,
@@ -137,20 +137,13 @@ impl<'a> Effect<'a> {
                 aim: self.aim,
             };
             let (systems, limits) = (&self.shared.parts.systems, &self.shared.limits);
-            self.shared
-                .together
-                .run(
-                    systems,
-                    limits,
-                    self.stored,
-                    step,
-                    together::Turn {
-                        attempt: self.attempt.clone(),
-                        until: deadline,
-                        begun: self.begun.clone(),
-                    },
-                )
-                .await
+            let turn = together::Turn {
+                attempt: self.attempt.clone(),
+                until: deadline,
+                begun: self.begun.clone(),
+            };
+            // In a box of its own: it would be most of what every step that waits for its answer takes.
+            Box::pin(self.shared.together.run(systems, limits, self.stored, step, turn)).await
         } else if self.begun.begin() {
             connector.run(call, &self.attempt).await
         } else {
@@ -181,7 +174,7 @@ impl<'a> Effect<'a> {
     }
 
     /// What became of an attempt whose outcome is unknown. Only looks.
-    pub(super) async fn find(mut self) -> Verdict {
+    pub(super) async fn find(&mut self) -> Verdict {
         if self.aim == Aim::Do && self.step.only_asks() {
             return Verdict::undone("it only asks, and can ask again");
         }

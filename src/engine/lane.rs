@@ -206,7 +206,7 @@ impl Lane {
         Drive::new(self.shared.clone(), claimed, gate, self.mailbox.clone())
     }
 
-    pub(super) fn set_going(&mut self, drive: Drive, permit: Option<OwnedSemaphorePermit>) {
+    pub(super) fn set_going(&mut self, mut drive: Drive, permit: Option<OwnedSemaphorePermit>) {
         let held = Held {
             tenure: drive.opened.tenure,
             gate: drive.gate.clone(),
@@ -219,7 +219,7 @@ impl Lane {
         let batched = drive.opened.batch.is_some().then(|| self.shared.batched.enter());
         self.drives.spawn(async move {
             let panicked = AssertUnwindSafe(drive.run()).catch_unwind().await.is_err();
-            drop((permit, batched));
+            drop((drive, permit, batched));
             Parting { id, tenure, panicked }
         });
     }
