@@ -118,7 +118,7 @@ create table sexton.open_deletions (
     window_of   uuid,                               -- the soft deletion that a restore or purge is about
     batched     boolean not null default false,     -- one of its requests came in a batch: others' go first
     parked      text,                               -- why a person must look; null: nobody must
-    due_at      timestamptz not null,               -- meaningful while nobody has it
+    due_at      timestamptz not null,               -- meaningful while nobody has it; kept by its admission: 9999
     unwinding   boolean not null default false,
     starts      smallint not null default 0,        -- claims since the last record
     effect_ms   integer,                            -- hard timeout of the open intent; null: none is open
@@ -127,19 +127,20 @@ create table sexton.open_deletions (
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create unique index open_slot on sexton.open_deletions (tenant, target_type, target_id);
--- Who has a deletion is in no index, so that a claim stays on its page (HOT) as a record does: a claim passes over what
--- others have, which is never more than is in flight.
+-- Who has a deletion is in no index, so that a claim stays on its page (HOT) as a record does. A claim passes over what others
+-- have claimed that fell due in the last half minute; what was kept from its admission on stands at the end of time.
 create index open_ready on sexton.open_deletions (plan, due_at) where not batched;
 create index open_ready_batched on sexton.open_deletions (plan, due_at) where batched;
 
 -- What each lane took, a row for each transaction in which it took any: that is where to look for what it has. Some of these
--- it has let go of since; a row of which it has nothing any more is forgotten after a second or so.
+-- it has let go of since. Every second or so a row of which it has nothing any more is forgotten, and one of which it has
+-- less than half is shortened.
 create table sexton.claims (
     lane bigint not null,
     id   bigint generated always as identity,
     ids  uuid[] not null,                           -- of open_deletions
     primary key (lane, id)
-);
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 alter table sexton.claims alter column ids set storage main;
 
 -- Requests folded into a deletion beyond the first.

@@ -16,8 +16,7 @@ create function sexton.is_ours(
     p_tenure integer, p_seq integer, p_lane bigint, p_epoch integer
 ) returns boolean language sql immutable as $$
     select tenure = p_tenure and seq = p_seq
-        -- Not `=`, which the index of lanes could serve: the planner then compares all of the lane with all of the input.
-        and lane is not distinct from p_lane and epoch is not distinct from p_epoch
+        and lane = p_lane and epoch = p_epoch
 $$;
 
 -- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
@@ -61,6 +60,7 @@ declare
     v_ended uuid[];
     v_announced uuid[];
     v_events uuid[];             -- and the event of each
+    v_said bigint := 0;          -- ends that are spoken of
     v_more bigint := 0;          -- events of those that were folded in
     v_kept uuid[];               -- that ended, and about which there is more to do
     v_untils timestamptz[];
@@ -130,19 +130,19 @@ begin
         )
         -- What the later statements need comes out here, from the guarded write itself and side by side: joined to the
         -- input again, each would compare every id with every other.
-        select array_agg(e.id), array_agg(e.event), array_agg(e.id) filter (where e.until is not null),
+        select array_agg(e.id), array_agg(e.event), count(e.announce), array_agg(e.id) filter (where e.until is not null),
                array_agg(e.until) filter (where e.until is not null), array_agg(e.looks) filter (where e.until is not null),
                array_agg(e.window_of) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.window_of is not null),
                array_agg(e.id) filter (where e.until is not null and e.result = 'soft_deleted'),
                array_agg(e.id) filter (where e.until is not null and e.result <> 'soft_deleted'),
                array_agg(e.id) filter (where e.batched)
-        into v_ended, v_events, v_kept, v_untils, v_looks, v_windows, v_of, v_soft, v_watched, v_batched
+        into v_ended, v_events, v_said, v_kept, v_untils, v_looks, v_windows, v_of, v_soft, v_watched, v_batched
         from ended e;
     end if;
     v_announced := v_ended;
     -- Of those that go on, few are spoken of.
-    if cardinality(array_remove(p_announce, null)) > coalesce(cardinality(v_ended), 0) then
+    if cardinality(array_remove(p_announce, null)) > v_said then
         with announced as (
             insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
             select i.event, 'events', i.announce, d.request_id, d.id, d.plan, d.seq, i.detail::jsonb, p_at,
@@ -160,8 +160,9 @@ begin
         insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
         select gen_random_uuid(), o.destination, o.kind, j.request_id, o.deletion_id, o.plan, o.seq, o.detail, o.at, now()
         from unnest(v_announced, v_events) as i (id, event)
-        join sexton.joined j on j.deletion_id = i.id
-        join sexton.outbox o on o.id = i.event;
+        -- `offset 0`: from here to there, and never from a table that the planner believes to be empty.
+        cross join lateral (select j.request_id from sexton.joined j where j.deletion_id = i.id offset 0) j
+        cross join lateral (select o.* from sexton.outbox o where o.id = i.event offset 0) o;
         get diagnostics v_more = row_count;
     end if;
 
@@ -342,8 +343,9 @@ begin
             (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
              seq, effect_ms, records)
         select i.id, i.tenant, i.target_type, i.target_id, i.request, i.plan, i.fold, i.deadline,
-               greatest(coalesce(i.not_before, p_at), p_at), case when i.kept then p_lane end,
-               case when i.kept then p_epoch end, p_at, case when i.entries is null then 0 else 1 end, i.effect_ms,
+               case when i.kept then '9999-01-01' else greatest(coalesce(i.not_before, p_at), p_at) end,
+               case when i.kept then p_lane end, case when i.kept then p_epoch end, p_at,
+               case when i.entries is null then 0 else 1 end, i.effect_ms,
                case when i.entries is null then '' else sexton.with_record(1, p_lane, p_at, i.entries, '') end
         from unnest(p_deletions, p_tenants, p_types, p_targets, p_requests, p_plans, p_folds, p_deadlines, p_not_before, p_kept,
                     p_entries, p_effect_ms)
@@ -374,9 +376,9 @@ begin
 end $$;
 
 -- Takes what is due and nobody has, at most `p_limit`, of the plans this worker can carry out.
--- `p_since` and `p_since_batched` keep the scan off rows that an earlier one has passed already: what it took has left dead
--- entries in the index, which pile up under a long backlog or a long-held snapshot. Now and then the caller passes '-infinity'
--- and looks at everything.
+-- `p_since` and `p_since_batched` keep the scan off rows that an earlier one has passed already: what it took stands there until
+-- its end, and then as a dead entry, which pile up under a long backlog or a long-held snapshot. Now and then the caller passes
+-- '-infinity' and looks at everything.
 create function sexton.claim(
     p_lane bigint,
     p_epoch integer,
@@ -565,9 +567,7 @@ begin
             else greatest(i.due, now()) end,
         starts = case when i.fault then d.starts else 0 end
     from unnest(p_ids, p_tenures, p_due, p_fault) as i (id, tenure, due, fault)
-    -- As in `write_records`: by the primary key, never by the index of lanes.
-    where d.id = i.id and d.tenure = i.tenure
-      and d.lane is not distinct from p_lane and d.epoch is not distinct from p_epoch;
+    where d.id = i.id and d.tenure = i.tenure and d.lane = p_lane and d.epoch = p_epoch;
     return query select 'applied'::text, 0::bigint;
 end $$;
 
@@ -683,16 +683,28 @@ begin
     return v_count;
 end $$;
 
--- Forgets the claims of which a lane has nothing any more. How many it still has something of?
-create function sexton.forget_claims(p_lane bigint) returns bigint
-language plpgsql
+-- Forgets the claims of a lane, from that one on, of which it has nothing any more, and shortens those of which it has less than
+-- half. Where to begin next time, so that it need not step over the dead, and whether anything is left. Nothing is fenced:
+-- it writes only what nobody else does, and to forget what is not held changes nothing.
+create function sexton.forget_claims(p_lane bigint, p_since bigint) returns table (since bigint, is_more boolean)
+language sql
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
 as $$
-begin
-    delete from sexton.claims c
-    where c.lane = p_lane
-      and not exists (select from sexton.open_deletions d where d.id = any (c.ids) and d.lane = c.lane);
-    return (select count(*) from sexton.claims c where c.lane = p_lane);
-end $$;
+    with looked as materialized (
+        select c.id, cardinality(c.ids) as taken,
+               array(select d.id from sexton.open_deletions d where d.id = any (c.ids) and d.lane = c.lane) as held
+        from sexton.claims c
+        where c.lane = p_lane and c.id >= p_since
+    ), forgotten as (
+        delete from sexton.claims c using looked l
+        where c.lane = p_lane and c.id = l.id and cardinality(l.held) = 0
+    ), shortened as (
+        update sexton.claims c set ids = l.held from looked l
+        where c.lane = p_lane and c.id = l.id and cardinality(l.held) between 1 and l.taken / 2
+    )
+    select coalesce(min(l.id) filter (where cardinality(l.held) > 0), max(l.id) + 1, p_since),
+           coalesce(max(cardinality(l.held)) > 0, false)
+    from looked l
+$$;

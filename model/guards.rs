@@ -108,7 +108,7 @@ const ALL: &[Stands] = &[
     stands!(
         Folded,
         "migrations/0002_protocol.sql",
-        "join sexton.joined j on j.deletion_id = i.id\n        join sexton.outbox o on o.id = i.event"
+        "from sexton.joined j where j.deletion_id = i.id offset 0) j"
     ),
     stands!(
         TargetGeneration,

@@ -64,7 +64,7 @@ grant select on sexton.migrations, sexton.plans, sexton.workers, sexton.lanes, s
 grant insert on sexton.requests, sexton.joined, sexton.deletions, sexton.journal_pages, sexton.plans to sexton_worker;
 grant insert, delete on sexton.keys to sexton_worker;
 grant insert, update on sexton.rejections, sexton.terms to sexton_worker;
-grant select, insert, delete on sexton.claims to sexton_worker;
+grant select, insert, update (ids), delete on sexton.claims to sexton_worker;
 grant insert, update, delete on sexton.workers, sexton.lanes, sexton.open_deletions, sexton.successors, sexton.windows,
     sexton.watches, sexton.outbox, sexton.batch_deltas, sexton.batches, sexton.shut_systems to sexton_worker;
 grant update, delete on sexton.calls to sexton_worker;

@@ -278,7 +278,7 @@ fn weight_of(value: &Value) -> usize {
     match value {
         Value::Text(text) => text.len() + 4,
         Value::Bytes(bytes) => bytes.len() + 4,
-        Value::List(values) => values.iter().map(weight_of).sum::<usize>() + 4,
+        Value::List(values) => values.iter().map(|value| weight_of(value) + 1).sum::<usize>() + 4,
         Value::Table(headers) => weight_of_table(headers) + 4,
         Value::Int(_) | Value::Number(_) => 8,
         Value::Bool(_) | Value::Other => 1,

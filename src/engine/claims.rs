@@ -16,12 +16,15 @@ pub(super) const CLAIM_MIN: usize = 32;
 
 /// How often it is looked which claims have nothing left that is held.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
+/// It is tidying up, so trouble with it costs a lane no more than this pause.
+const FORGET_PAUSE: Duration = Duration::from_secs(30);
 
 /// When and how far to claim.
 pub(super) struct Claims {
     pub at: Instant,
     cursor: Cursor,
     forget_at: Instant,
+    forget_since: i64,
     /// There may be claims that can be forgotten.
     pub noted: bool,
     /// The last claim came back full; and whether it did with what batches may have.
@@ -36,6 +39,7 @@ impl Claims {
             at: now,
             cursor: Cursor::new(now),
             forget_at: now,
+            forget_since: 0,
             noted: false,
             more: false,
             more_batched: false,
@@ -114,12 +118,23 @@ impl Lane {
             return Ok(());
         }
         self.claims.forget_at = now + FORGET_EVERY;
-        match self.writer().await?.forget_claims().await {
-            Ok(is_more) => {
+        let since = self.claims.forget_since;
+        match self.writer().await?.forget_claims(since).await {
+            Ok((since, is_more)) => {
+                self.claims.forget_since = since;
                 self.claims.noted = is_more;
-                Ok(())
             }
-            Err(error) => self.trouble(&error).await,
+            Err(error) => {
+                self.claims.forget_at = now + FORGET_PAUSE;
+                tracing::debug!(error = %crate::telemetry::chain(&error), "claims were not forgotten");
+            }
         }
+        Ok(())
+    }
+
+    /// There may be claims of which nobody here knows: their answer was lost, or they are committed only now.
+    pub(super) fn look_for_claims(&mut self) {
+        self.claims.forget_since = 0;
+        self.claims.noted = true;
     }
 }

@@ -61,7 +61,7 @@ impl Crew {
         shared: &Shared,
     ) -> Result<Vec<Admission>, NotAdmitted> {
         // A saturated engine makes room in a moment: then the lane keeps what it admits, which spares each of them a claim
-        // (a commit shared, and a version of its row that touches three indexes). A stuck one holds up nobody for long.
+        // (a commit shared, and a version of its row). A stuck one holds up nobody for long.
         let single = candidates
             .iter()
             .filter(|candidate| candidate.request.batch.is_none());

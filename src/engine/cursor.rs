@@ -10,8 +10,8 @@ use crate::store::Passed;
 /// Claims pass over what an earlier claim has taken or seen, but for rows whose transaction may still have been open then:
 /// longer than any statement may last.
 pub(super) const OVERLAP: Duration = Duration::from_secs(30);
-/// In a backlog a claim begins where the last one ended, or it would step over the dead entries of all that was taken in the
-/// last [`OVERLAP`]. What was committed late, behind it, is found as often as this.
+/// In a backlog a claim begins where the last one ended, or it would step over the entries of all that was taken in the last
+/// [`OVERLAP`]. What was committed late, behind it, is found as often as this.
 const LOOK_BACK_EVERY: Duration = Duration::from_secs(1);
 /// Every so often a claim looks at everything, whatever was seen before.
 const ALL_EVERY: Duration = Duration::from_secs(30);
@@ -53,8 +53,11 @@ impl Cursor {
     pub(super) fn begin(&mut self, now: Instant) -> Begin {
         if now >= self.all_at {
             self.all_at = now + ALL_EVERY;
-            self.since = Passed::default();
-            self.ended = None;
+            // What is known stands until it is answered: a look at everything may take longer than a statement may.
+            return Begin {
+                at: Passed::default(),
+                looks_back: true,
+            };
         }
         let goes_on = self.ended.filter(|_| now < self.look_back_at);
         Begin {
@@ -174,5 +177,14 @@ mod tests {
         let now = Instant::now();
         let mut cursor = in_a_backlog(now);
         assert_eq!(cursor.begin(now + ALL_EVERY).at, Passed::default());
+    }
+
+    #[test]
+    fn a_look_at_everything_that_fails_is_not_tried_again_at_once() {
+        let now = Instant::now();
+        let mut cursor = in_a_backlog(now);
+        let later = now + ALL_EVERY;
+        assert_eq!(cursor.begin(later).at, Passed::default());
+        assert_eq!(cursor.begin(later).at, single(50));
     }
 }

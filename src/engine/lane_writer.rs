@@ -34,8 +34,7 @@ impl Lane {
             self.generation = generation;
         }
         self.hand_back_strays(&mut writer, generation).await?;
-        // A claim whose answer was lost is one, too.
-        self.claims.noted = true;
+        self.look_for_claims();
         Ok(writer)
     }
 
@@ -53,6 +52,7 @@ impl Lane {
         match self.hand_back_strays(&mut writer, self.generation).await {
             Ok(()) => {
                 self.writer = Some(writer);
+                self.look_for_claims();
                 Ok(())
             }
             Err(error) => self.trouble(&error).await,

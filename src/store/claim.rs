@@ -334,22 +334,6 @@ fn object(value: Option<Value>) -> Map<String, Value> {
 }
 
 impl Store {
-    /// When the next deletion that nobody has falls due, among these plans.
-    pub async fn next_due(&self, plans: &[i32]) -> Result<Option<OffsetDateTime>, StoreError> {
-        sqlx::query_scalar(
-            "/* next_due */ select min(d.due_at) from unnest($1::integer[]) p cross join lateral (
-                 (select due_at from sexton.open_deletions
-                  where plan = p and lane is null and not batched and due_at < '9999-01-01' order by due_at limit 1)
-                 union all
-                 (select due_at from sexton.open_deletions
-                  where plan = p and lane is null and batched and due_at < '9999-01-01' order by due_at limit 1)) d",
-        )
-        .bind(plans)
-        .fetch_one(&self.pool)
-        .await
-        .map_err(StoreError::doing("asking what is due next"))
-    }
-
     /// How many deletions are open, and how long the oldest has been.
     pub async fn open_now(&self) -> Result<(u64, Option<std::time::Duration>), StoreError> {
         let (open, oldest): (i64, Option<f64>) = sqlx::query_as(

@@ -282,15 +282,15 @@ impl LaneWriter {
             .collect())
     }
 
-    /// Forgets what this lane took and has let go of since, so that whoever takes over need not look there. Whether anything
-    /// is left to be forgotten later.
-    pub async fn forget_claims(&mut self) -> Result<bool, StoreError> {
-        let left: i64 = sqlx::query_scalar("/* forget_claims */ select sexton.forget_claims($1)")
+    /// Forgets what this lane took, in this claim or later, and has let go of since, so that whoever takes over need not look
+    /// there. In which claim to begin the next time, and whether anything is left for it.
+    pub async fn forget_claims(&mut self, since: i64) -> Result<(i64, bool), StoreError> {
+        sqlx::query_as("/* forget_claims */ select since, is_more from sexton.forget_claims($1, $2)")
             .bind(self.lane)
+            .bind(since)
             .fetch_one(&mut self.connection)
             .await
-            .map_err(StoreError::doing("forgetting claims of long ago"))?;
-        Ok(left > 0)
+            .map_err(StoreError::doing("forgetting claims of long ago"))
     }
 
     pub async fn close(self) {

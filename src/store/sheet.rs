@@ -203,7 +203,8 @@ async fn place(tx: &mut PgConnection, row: &Row) -> Result<Place, StoreError> {
         .map_err(StoreError::doing("reading who has a deletion"))?,
     };
     Ok(Place::Open {
-        due_at,
+        // Where it stands among what is due says nothing while somebody has it.
+        due_at: if holder.is_some() { row.now } else { due_at },
         starts: row.starts.unwrap_or(0),
         effect_open: row.effect_open.unwrap_or(false),
         holder,

@@ -130,8 +130,8 @@ async fn insert(
          insert into sexton.open_deletions
              (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at, lane, epoch, admitted_at,
               action, window_of, batched)
-         select i.id, i.tenant, i.target_type, i.target_id, i.request_id, i.plan, i.fold, i.deadline, i.due_at,
-                case when i.kept then $11 end, case when i.kept then 1 end, $12,
+         select i.id, i.tenant, i.target_type, i.target_id, i.request_id, i.plan, i.fold, i.deadline,
+                case when i.kept then '9999-01-01' else i.due_at end, case when i.kept then $11 end, case when i.kept then 1 end, $12,
                 i.action::\"char\", i.window_of, i.batched
          from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::integer[], $7::uuid[],
                      $8::timestamptz[], $9::timestamptz[], $10::boolean[], $13::text[], $14::uuid[],
