@@ -81,8 +81,11 @@ async fn invariant_07_what_is_cancelled_or_halted_in_any_window_is_so() {
     }
     script.all_there(all.iter().map(|spoken| &spoken.held)).await;
     let before = stage.changes().await;
-    for spoken in &all {
-        stage.signal(&spoken.case.id, spoken.kind).await;
+    // Halts first, for they must be heard before an effect begins: what is said last may be heard a moment after all go on.
+    for kind in [SignalKind::Halt, SignalKind::Cancel, SignalKind::Retry] {
+        for spoken in all.iter().filter(|spoken| spoken.kind == kind) {
+            stage.signal(&spoken.case.id, kind).await;
+        }
     }
     script.go_all();
     only_the_halted_are_left(&stage, &all).await;
