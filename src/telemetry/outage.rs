@@ -42,14 +42,10 @@ impl Outage {
         self.failing.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether it is the first time that the last cause of this error is met in this outage.
+    /// Whether it is the first time that this cause is met in this outage.
     fn is_new(&self, error: &(dyn Error + 'static)) -> bool {
-        let mut last = error;
-        while let Some(cause) = last.source() {
-            last = cause;
-        }
         let mut causes = self.causes();
-        causes.len() < CAUSES_MAX && causes.insert(without_commands(&last.to_string()))
+        causes.len() < CAUSES_MAX && causes.insert(cause(error))
     }
 
     fn causes(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -65,13 +61,24 @@ impl Outage {
     }
 }
 
-/// A database says the same of each kind of statement, and names that in capitals: it is one cause all the same.
-fn without_commands(text: &str) -> String {
-    let is_command = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
-    text.split(' ')
-        .filter(|word| !is_command(word))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// What lies at the bottom of an error. A database tells the same trouble in other words for each statement and each file
+/// that meets it, and by one code.
+fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    loop {
+        if let Some(code) = sqlstate(last) {
+            return code;
+        }
+        match last.source() {
+            Some(source) => last = source,
+            None => return last.to_string(),
+        }
+    }
+}
+
+fn sqlstate(error: &(dyn Error + 'static)) -> Option<String> {
+    let code = error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()?;
+    Some(code.into_owned())
 }
 
 impl Voice {
@@ -112,17 +119,67 @@ impl Drop for Voice {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct FromPostgres(&'static str, &'static str);
+
+    impl DatabaseError for FromPostgres {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.1.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("writing a batch")]
+    struct Writing(#[source] sqlx::Error);
+
     #[test]
-    fn a_cause_is_the_same_whatever_the_statement() {
-        let of =
-            |command: &str| without_commands(&format!("cannot execute {command} in a read-only transaction"));
-        assert_eq!(of("INSERT"), of("SELECT FOR NO KEY UPDATE"));
-        assert_ne!(
-            of("INSERT"),
-            without_commands("the database system is shutting down")
+    fn a_cause_is_the_same_whatever_statement_or_file_meets_it() {
+        let of = |message, code| {
+            let error = FromPostgres(message, code);
+            cause(&Writing(sqlx::Error::Database(Box::new(error))))
+        };
+        let full = of(
+            "could not extend file \"16851\": No space left on device",
+            "53100",
         );
+        assert_eq!(
+            full,
+            of(
+                "could not extend file \"16878_fsm\": No space left on device",
+                "53100"
+            )
+        );
+        assert_ne!(full, of("the database system is shutting down", "57P03"));
+        let cut = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(cause(&Writing(cut())), cause(&cut()));
+        assert_ne!(cause(&Writing(cut())), cause(&Writing(sqlx::Error::PoolTimedOut)));
     }
 
     #[test]
