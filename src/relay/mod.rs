@@ -51,17 +51,8 @@ impl Relay {
             }
             while pages.try_join_next().is_some() {}
             // Who comes alone, or is waited for by a caller, waits for nobody.
-            let now = tokio::time::Instant::now();
-            let until = match pages.is_empty() || page.iter().any(is_call) {
-                true => now,
-                false => now + GATHER_MAX,
-            };
-            while page.len() < PAGE_MAX {
-                let room = PAGE_MAX - page.len();
-                match tokio::time::timeout_at(until, memory.recv_many(&mut page, room)).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
+            if !pages.is_empty() && !page.iter().any(is_call) {
+                gather(&mut memory, &mut page).await;
             }
             while pages.len() >= PAGES_AT_ONCE {
                 let _ = pages.join_next().await;
@@ -167,6 +158,18 @@ impl Relay {
             self.store.unsent(unsent).await?;
         }
         Ok(())
+    }
+}
+
+/// What else comes within [`GATHER_MAX`].
+async fn gather(memory: &mut mpsc::Receiver<Outgoing>, page: &mut Vec<Outgoing>) {
+    let until = tokio::time::Instant::now() + GATHER_MAX;
+    while page.len() < PAGE_MAX {
+        let room = PAGE_MAX - page.len();
+        match tokio::time::timeout_at(until, memory.recv_many(page, room)).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
     }
 }
 
