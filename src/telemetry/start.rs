@@ -8,7 +8,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
@@ -63,13 +63,18 @@ pub fn start(settings: &Settings, instruments: &Instruments) -> Result<Telemetry
             .with_tracked_inactivity(false)
             // Spans are Sexton's own; a library's would tell of other things than deletions.
             .with_filter(Targets::new().with_target("sexton", LevelFilter::INFO))
+            .boxed()
     });
-    tracing_subscriber::registry()
-        .with(log(settings)?)
-        .with(spans)
+    heard_by(log(settings)?, spans)
         .try_init()
         .map_err(|source| TelemetryError::Twice { source })?;
     Ok(Telemetry { provider })
+}
+
+/// Of each of these its filter is asked; a `None` among layers would take everything, and every span would be kept for nobody.
+fn heard_by(log: Boxed, spans: Option<Boxed>) -> Layered<Vec<Boxed>, Registry> {
+    let layers: Vec<Boxed> = std::iter::once(log).chain(spans).collect();
+    tracing_subscriber::registry().with(layers)
 }
 
 /// The log goes to stderr: what a command answers goes to stdout, and the two must not mix.
@@ -147,6 +152,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
+    use tracing_subscriber::layer::Identity;
     use uuid::Uuid;
 
     use super::*;
@@ -190,6 +196,22 @@ mod tests {
             !text.contains("alice") && text.contains("slow statement"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_span_that_nobody_wants_is_not_made() {
+        let made = |level: &str, spans: Option<Boxed>| {
+            let settings = Settings {
+                log: level.to_owned(),
+                ..Settings::default()
+            };
+            let heard = heard_by(log(&settings).expect("a level"), spans);
+            tracing::subscriber::with_default(heard, || !tracing::info_span!("step").is_disabled())
+        };
+        let exported = Identity::new().with_filter(LevelFilter::INFO).boxed();
+        assert!(!made("warn", None));
+        assert!(made("info", None), "the log names the span it stands in");
+        assert!(made("warn", Some(exported)));
     }
 
     #[test]
