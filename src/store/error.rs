@@ -1,5 +1,7 @@
 //! What can go wrong with our own tables, and what the caller can do about it.
 
+use std::error::Error;
+
 use sqlx::migrate::MigrateError;
 
 use crate::crash;
@@ -54,10 +56,7 @@ impl StoreError {
 
     fn sqlstate(&self) -> Option<String> {
         match self {
-            StoreError::Query {
-                source: sqlx::Error::Database(error),
-                ..
-            } => error.code().map(|code| code.into_owned()),
+            StoreError::Query { source, .. } => sqlstate(source),
             _ => None,
         }
     }
@@ -99,5 +98,90 @@ impl StoreError {
             },
             _ => false,
         }
+    }
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+/// What lies at the bottom of an error. Postgres tells the same trouble in other words for each statement and each file that
+/// meets it, and by one code.
+pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    loop {
+        if let Some(code) = last.downcast_ref().and_then(sqlstate) {
+            return code;
+        }
+        match last.source() {
+            Some(source) => last = source,
+            None => return last.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct FromPostgres(&'static str, &'static str);
+
+    impl DatabaseError for FromPostgres {
+        fn message(&self) -> &str {
+            self.0
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.1.into())
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    fn writing(error: sqlx::Error) -> StoreError {
+        StoreError::doing("writing a batch")(error)
+    }
+
+    #[test]
+    fn a_cause_is_the_same_whatever_statement_or_file_meets_it() {
+        let of = |message, code| {
+            let error = FromPostgres(message, code);
+            cause(&writing(sqlx::Error::Database(Box::new(error))))
+        };
+        let full = of(
+            "could not extend file \"16851\": No space left on device",
+            "53100",
+        );
+        assert_eq!(
+            full,
+            of(
+                "could not extend file \"16878_fsm\": No space left on device",
+                "53100"
+            )
+        );
+        assert_ne!(full, of("the database system is shutting down", "57P03"));
+        let cut = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(cause(&writing(cut())), cause(&cut()));
+        assert_ne!(cause(&writing(cut())), cause(&writing(sqlx::Error::PoolTimedOut)));
     }
 }

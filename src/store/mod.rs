@@ -127,7 +127,7 @@ impl Store {
             pool,
             options,
             key_days: i32::from(settings.key_days),
-            outage: Outage::new("Postgres"),
+            outage: Outage::new("Postgres", error::cause),
         })
     }
 

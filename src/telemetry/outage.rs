@@ -11,10 +11,14 @@ use super::chain;
 /// An outage of more faces than this has been described well enough.
 const CAUSES_MAX: usize = 5;
 
+type Cause = fn(&(dyn Error + 'static)) -> String;
+
 /// Shared by all that use the same outside thing.
 #[derive(Clone, Debug)]
 pub struct Outage {
     of: &'static str,
+    /// What two errors have in common that are the same trouble.
+    cause: Cause,
     failing: Arc<AtomicUsize>,
     /// Said already, of the outage that lasts.
     causes: Arc<Mutex<BTreeSet<String>>>,
@@ -29,9 +33,10 @@ pub struct Voice {
 }
 
 impl Outage {
-    pub fn new(of: &'static str) -> Self {
+    pub fn new(of: &'static str, cause: Cause) -> Self {
         Outage {
             of,
+            cause,
             failing: Arc::default(),
             causes: Arc::default(),
         }
@@ -45,7 +50,7 @@ impl Outage {
     /// Whether it is the first time that this cause is met in this outage.
     fn is_new(&self, error: &(dyn Error + 'static)) -> bool {
         let mut causes = self.causes();
-        causes.len() < CAUSES_MAX && causes.insert(cause(error))
+        causes.len() < CAUSES_MAX && causes.insert((self.cause)(error))
     }
 
     fn causes(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
@@ -59,26 +64,6 @@ impl Outage {
             failing: false,
         }
     }
-}
-
-/// What lies at the bottom of an error. A database tells the same trouble in other words for each statement and each file
-/// that meets it, and by one code.
-fn cause(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    loop {
-        if let Some(code) = sqlstate(last) {
-            return code;
-        }
-        match last.source() {
-            Some(source) => last = source,
-            None => return last.to_string(),
-        }
-    }
-}
-
-fn sqlstate(error: &(dyn Error + 'static)) -> Option<String> {
-    let code = error.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()?;
-    Some(code.into_owned())
 }
 
 impl Voice {
@@ -119,72 +104,11 @@ impl Drop for Voice {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
-    use sqlx::error::{DatabaseError, ErrorKind};
-
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{0}")]
-    struct FromPostgres(&'static str, &'static str);
-
-    impl DatabaseError for FromPostgres {
-        fn message(&self) -> &str {
-            self.0
-        }
-
-        fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.1.into())
-        }
-
-        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
-            self
-        }
-
-        fn kind(&self) -> ErrorKind {
-            ErrorKind::Other
-        }
-    }
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("writing a batch")]
-    struct Writing(#[source] sqlx::Error);
-
-    #[test]
-    fn a_cause_is_the_same_whatever_statement_or_file_meets_it() {
-        let of = |message, code| {
-            let error = FromPostgres(message, code);
-            cause(&Writing(sqlx::Error::Database(Box::new(error))))
-        };
-        let full = of(
-            "could not extend file \"16851\": No space left on device",
-            "53100",
-        );
-        assert_eq!(
-            full,
-            of(
-                "could not extend file \"16878_fsm\": No space left on device",
-                "53100"
-            )
-        );
-        assert_ne!(full, of("the database system is shutting down", "57P03"));
-        let cut = || sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into());
-        assert_eq!(cause(&Writing(cut())), cause(&cut()));
-        assert_ne!(cause(&Writing(cut())), cause(&Writing(sqlx::Error::PoolTimedOut)));
-    }
 
     #[test]
     fn the_first_begins_it_and_the_last_ends_it() {
-        let outage = Outage::new("Postgres");
+        let outage = Outage::new("Postgres", |error| error.to_string());
         let (mut one, mut two, mut gone) = (outage.voice("a"), outage.voice("b"), outage.voice("c"));
         let error = std::io::Error::other("x");
         for voice in [&mut one, &mut two, &mut gone] {
@@ -201,7 +125,7 @@ mod tests {
 
     #[test]
     fn another_cause_is_said_once_and_so_many_at_most() {
-        let outage = Outage::new("Postgres");
+        let outage = Outage::new("Postgres", |error| error.to_string());
         let mut voice = outage.voice("a");
         let error = |n: usize| std::io::Error::other(format!("cause {n}"));
         voice.failed(&error(0));
