@@ -158,11 +158,11 @@ impl Flow {
             }
             // What is here already costs no waiting.
             item = self.consumer.next().now_or_never();
-            // A timer that is over already is still waited for, by a millisecond or two.
-            if item.is_none() && linger.is_zero() {
-                return Turn::Ready;
-            }
             if item.is_none() {
+                // A timer that is over already is still waited for, by a millisecond or two.
+                if linger.is_zero() {
+                    return Turn::Ready;
+                }
                 let more = tokio::time::timeout_at(until, self.consumer.next());
                 match drain.run_until_cancelled(more).await {
                     Some(Ok(next)) => item = Some(next),
