@@ -20,7 +20,7 @@ pub fn now() -> OffsetDateTime {
 }
 
 /// A point on the clock that goes on while the machine sleeps. Only differences mean anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Boottime(Duration);
 
 impl Boottime {
@@ -59,6 +59,33 @@ impl Boottime {
     }
 }
 
+/// For what is looked at over and over, and is not worth more than a hundredth of the time: the longer it takes, the longer
+/// it is left alone afterwards.
+#[derive(Debug, Default)]
+pub struct Sparing {
+    next: Boottime,
+}
+
+impl Sparing {
+    const PAUSE_TIMES: u32 = 99;
+    const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+    /// `None`: not yet again.
+    pub async fn look<T>(&mut self, look: impl Future<Output = T>) -> Option<T> {
+        let began = Boottime::now();
+        if !self.next.left_by(began).is_zero() {
+            return None;
+        }
+        let seen = look.await;
+        self.next = Self::next(began, Boottime::now());
+        Some(seen)
+    }
+
+    fn next(began: Boottime, ended: Boottime) -> Boottime {
+        ended.plus((ended.left_by(began) * Self::PAUSE_TIMES).min(Self::PAUSE_MAX))
+    }
+}
+
 /// The clock of pauses: how long a system in trouble is left alone. It goes with [`Boottime`], and a test may set it
 /// forward by hand: leases and timeouts do not go by it, so an hour of waiting is over without anything timing out.
 #[cfg(debug_assertions)]
@@ -91,6 +118,26 @@ mod tests {
         let now = Boottime::now();
         assert_eq!(now.left(), Duration::ZERO);
         assert!(now.plus(Duration::from_secs(60)).left() > Duration::from_secs(50));
+    }
+
+    #[test]
+    fn what_takes_long_is_looked_at_seldom() {
+        let began = Boottime::from_millis(1_000);
+        let next = |took| Sparing::next(began, began.plus(took)).left_by(began);
+        assert_eq!(next(Duration::from_millis(1)), Duration::from_millis(100));
+        assert_eq!(next(Duration::from_secs(1)), Duration::from_secs(100));
+        assert_eq!(next(Duration::from_secs(10)), Duration::from_secs(310));
+    }
+
+    #[tokio::test]
+    async fn a_look_that_took_its_time_is_not_made_again_at_once() {
+        let mut sparing = Sparing::default();
+        let slow = async {
+            let until = Boottime::now().plus(Duration::from_millis(20));
+            while !until.left().is_zero() {}
+        };
+        assert_eq!(sparing.look(slow).await, Some(()));
+        assert_eq!(sparing.look(async {}).await, None);
     }
 
     #[test]

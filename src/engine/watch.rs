@@ -6,6 +6,7 @@ use rand::RngExt;
 
 use super::Shared;
 use super::crew::Parted;
+use crate::clock::Sparing;
 use crate::crash::{self, CrashPoint};
 use crate::stopper::Stopper;
 use crate::store::{Heartbeat, Store, StoreError, Worker};
@@ -73,6 +74,8 @@ pub(super) async fn look_after_the_silent(shared: &Shared, span: Duration) {
 }
 
 pub(super) async fn upkeep(shared: &Shared, lease: Duration) {
+    // Goes through all that is open.
+    let mut counting = Sparing::default();
     let mut every = tokio::time::interval(UPKEEP_EVERY);
     loop {
         every.tick().await;
@@ -81,7 +84,7 @@ pub(super) async fn upkeep(shared: &Shared, lease: Duration) {
         if let Err(error) = shared.parts.book.learn(store, &shared.parts.systems, lease).await {
             tracing::debug!(error = %telemetry::chain(&error), "could not look for new plans");
         }
-        if let Ok((open, oldest)) = store.open_now().await {
+        if let Some(Ok((open, oldest))) = counting.look(store.open_now()).await {
             shared.parts.instruments.deletions_open(open, oldest);
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::broker::{Message, Outlet, PublishOutcome};
+use crate::clock::Sparing;
 use crate::crash::{self, CrashPoint};
 use crate::deletion::{CallId, RequestId};
 use crate::stopper::Stopper;
@@ -71,8 +72,9 @@ impl Relay {
 
     async fn sweep(self: std::sync::Arc<Self>) {
         let mut voice = self.store.outage().voice("sweeping the outbox");
+        let mut counting = Sparing::default();
         loop {
-            match self.sweep_once().await {
+            match self.sweep_once(&mut counting).await {
                 Ok(()) => voice.works(),
                 Err(error) => voice.failed(&error),
             }
@@ -84,7 +86,7 @@ impl Relay {
         }
     }
 
-    async fn sweep_once(&self) -> Result<(), StoreError> {
+    async fn sweep_once(&self, counting: &mut Sparing) -> Result<(), StoreError> {
         loop {
             // Without a broker there is no point in taking pages; they would only be handed back.
             if !self.outlet.ready().await {
@@ -97,8 +99,9 @@ impl Relay {
             }
             let sent = self.publish(page).await;
             if taken < PAGE_MAX || sent == 0 {
-                self.instruments
-                    .outbox_unsent(self.store.outbox_depth().await?.unsigned_abs());
+                if let Some(depth) = counting.look(self.store.outbox_depth()).await {
+                    self.instruments.outbox_unsent(depth?.unsigned_abs());
+                }
                 return Ok(());
             }
         }
