@@ -60,7 +60,8 @@ create table sexton.requests (
     deletion_id    uuid not null                    -- the deletion that answers it, also when that is yet to begin
 ) partition by range (id);
 
--- Key memory: which request a key means. One partition a day; looked up across all that are kept.
+-- Key memory: which request a key means. Looked up across all partitions, so these are few: each has half the days for which
+-- keys are remembered, and goes once all of its keys may be forgotten.
 create table sexton.keys (
     day        date not null,
     digest     uuid not null,                       -- of tenant and key
@@ -163,6 +164,11 @@ create table sexton.successors (
     due_at      timestamptz not null
 );
 
+-- The day of a uuid v7, in UTC.
+create function sexton.day_of(id uuid) returns date language sql immutable strict parallel safe as $$
+    select date '1970-01-01' + (('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 86400000)::integer
+$$;
+
 -- What has ended; also the tombstones.
 create table sexton.deletions (
     id          uuid not null primary key,
@@ -181,7 +187,12 @@ create table sexton.deletions (
     records     text not null default ''            -- the last of its journal, as in open_deletions
 ) partition by range (id);
 
-create index deletions_target on sexton.deletions (tenant, target_type, target_id);
+-- By the day of the id, so that what is written now stands on few pages however much has ended before: in an index of targets
+-- alone each entry would go to another page, of as many as there are. Who looks for a target looks at each day (`ended`).
+create index deletions_target on sexton.deletions (sexton.day_of(id), tenant, target_type, target_id);
+-- Those that were open longer than until the next day, so that whoever asks what ended lately finds them without all days.
+create index deletions_late on sexton.deletions (tenant, target_type, target_id)
+    where sexton.day_of(id) < (ended_at at time zone 'utc')::date - 1;
 
 -- The journal: what was intended and what came of it. A deletion's newest records stand in its own row, the older ones of
 -- a long one in pages. Append only.
@@ -318,13 +329,62 @@ create function sexton.uuid_floor(at timestamptz) returns uuid language sql immu
     select (lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '00000000000000000000')::uuid
 $$;
 
--- Makes what is missing from one month back (clocks differ) to two months ahead, and key days likewise. Harmless to
--- repeat; run at migration and by every worker once in a while. Key days older than the key memory are dropped.
+-- The days of which there are ended deletions, newest first; those of the time before are left out, but for the day before it, of
+-- which some ended later.
+create function sexton.deletion_days(p_since timestamptz) returns setof date language sql stable as $$
+    select newest - n
+    from (select sexton.day_of((select id from sexton.deletions order by id desc limit 1)),
+                 sexton.day_of((select id from sexton.deletions order by id limit 1))) d (newest, oldest)
+    cross join generate_series(0, newest - greatest(oldest, (p_since at time zone 'utc')::date - 1)) n
+    order by n
+$$;
+
+-- What has ended of those whose id is of this day; whoever asks for a target as well is led by the index.
+create function sexton.ended_of(p_day date) returns setof sexton.deletions language sql stable as $$
+    select d.* from sexton.deletions d
+    where sexton.day_of(d.id) = p_day
+      and d.id >= sexton.uuid_floor(p_day::timestamp at time zone 'utc')
+      and d.id < sexton.uuid_floor((p_day + 1)::timestamp at time zone 'utc')
+$$;
+
+-- The newest that have ended, of all that fit; null fits any. Day by day, until there are enough. Planned each time: how many
+-- a tenant has decides whether its own or the newest are looked through.
+create function sexton.ended(
+    p_tenant text,
+    p_type text,
+    p_target text,
+    p_plan integer,
+    p_before uuid,
+    p_limit bigint
+) returns setof sexton.deletions language plpgsql stable set plan_cache_mode = force_custom_plan as $$
+declare
+    v_day date;
+    v_left bigint := p_limit;
+    v_found bigint;
+begin
+    for v_day in select d from sexton.deletion_days(null) d where p_before is null or d <= sexton.day_of(p_before) loop
+        return query
+        select d.* from sexton.ended_of(v_day) d
+        where (p_tenant is null or d.tenant = p_tenant) and (p_type is null or d.target_type = p_type)
+          and (p_target is null or d.target_id = p_target) and (p_plan is null or d.plan = p_plan)
+          and (p_before is null or d.id < p_before)
+        order by d.id desc limit v_left;
+        get diagnostics v_found = row_count;
+        v_left := v_left - v_found;
+        exit when v_left <= 0;
+    end loop;
+end $$;
+
+-- Makes what is missing from one month back (clocks differ) to two months ahead, and for keys from yesterday to the day after
+-- tomorrow at least. Harmless to repeat; run at migration and by every worker once in a while. Partitions of keys say in their
+-- names from which day they are, and before which; those that ended before the key memory begins are dropped.
 create function sexton.ensure_partitions(p_key_days integer) returns void language plpgsql as $$
 declare
     parent text;
     low timestamptz;
+    today date := (now() at time zone 'utc')::date;
     day date;
+    until date;
 begin
     -- Two workers that start in the same moment must not both make one.
     perform pg_advisory_xact_lock(hashtext('sexton.ensure_partitions'));
@@ -339,18 +399,19 @@ begin
             end if;
         end loop;
     end loop;
-    for n in -1..3 loop
-        day := (now() at time zone 'utc')::date + n;
-        if to_regclass(format('sexton.keys_%s', to_char(day, 'YYYYMMDD'))) is null then
-            execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
-                'keys_' || to_char(day, 'YYYYMMDD'), day, day + 1);
-        end if;
+    -- By their names as text, which any name is: the planner may ask it of every table before it asks whose part it is.
+    select max(right(c.relname, 8)) into until from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'sexton.keys'::regclass;
+    until := greatest(until, today - 1);
+    while until < today + 3 loop
+        day := until;
+        until := day + (p_key_days + 1) / 2;
+        execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
+            'keys_' || to_char(day, 'YYYYMMDD') || '_' || to_char(until, 'YYYYMMDD'), day, until);
     end loop;
     for parent in
         select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'sexton.keys'::regclass
-          -- As text, which any name is: the planner may ask it of every table before it asks whose part it is.
-          and right(c.relname, 8) < to_char((now() at time zone 'utc')::date - p_key_days, 'YYYYMMDD')
+        where i.inhparent = 'sexton.keys'::regclass and right(c.relname, 8) <= to_char(today - p_key_days, 'YYYYMMDD')
     loop
         execute format('drop table sexton.%I', parent);
     end loop;

@@ -40,8 +40,10 @@ end $$;
 grant execute on function sexton.ensure_partitions(integer), sexton.take_over(), sexton.adopt_page(integer)
     to sexton_worker, sexton_gateway, sexton_operator;
 grant execute on function sexton.signal(uuid, text, text, text) to sexton_operator;
--- By which the journal is read; it only spells out what it is given.
-grant execute on function sexton.spelled(json) to sexton_gateway, sexton_operator, sexton_reader;
+-- By which the journal, and what has ended, are read; they do it with the rights of who asks.
+grant execute on function sexton.spelled(json), sexton.day_of(uuid), sexton.uuid_floor(timestamptz),
+    sexton.deletion_days(timestamptz), sexton.ended_of(date), sexton.ended(text, text, text, integer, uuid, bigint)
+    to sexton_gateway, sexton_operator, sexton_reader;
 
 -- ── The worker: deletions are its own; what is history it appends to, and never changes ───────────────────────────
 

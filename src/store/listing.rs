@@ -142,11 +142,8 @@ impl Store {
                  union all
                  (select d.id, d.tenant, d.target_type, d.target_id, d.plan, 'ended', d.admitted_at, null, d.ended_at,
                          d.result, null
-                  from sexton.deletions d
+                  from sexton.ended($2, $3, $4, $7, $5, $6) d
                   where $1 in ('ended', 'all')
-                    and ($2::text is null or d.tenant = $2) and ($3::text is null or d.target_type = $3)
-                    and ($4::text is null or d.target_id = $4) and ($5::uuid is null or d.id < $5)
-                    and ($7::integer is null or d.plan = $7)
                   order by d.id desc limit $6)
              )
              select page.id, tenant, page.target_type, target_id, coalesce(p.hash, '') as plan, state, admitted_at,
@@ -192,8 +189,7 @@ impl Store {
                      )
                      select id from slot
                      union select s.deletion_id from sexton.successors s join slot on slot.id = s.blocking
-                     union (select id from sexton.deletions where tenant = $1 and target_type = $2 and target_id = $3
-                            order by id desc limit $4)
+                     union select id from sexton.ended($1, $2, $3, null, null, $4)
                      order by id desc limit $4",
                 )
                 .bind(target.tenant.as_str())

@@ -48,6 +48,7 @@ pub use shut_systems::{ListedShut, ShutSystem};
 
 mod purges;
 mod terms;
+mod tombstone;
 mod watches;
 mod windows;
 pub use terms::Term;

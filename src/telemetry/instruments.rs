@@ -12,7 +12,7 @@
 //! | `sexton_deletions_parked_total` | | times a deletion came to need a person |
 //! | `sexton_deletions_open` | | admitted and not ended, also the waiting and the parked |
 //! | `sexton_deletions_in_flight` | | held by a lane of this process |
-//! | `sexton_oldest_open_age_seconds` | seconds | since the oldest open deletion was admitted |
+//! | `sexton_oldest_open_age_seconds` | seconds | since the oldest open deletion was asked for |
 //! | `sexton_saga_duration_seconds` | seconds | from admission to end, waits included |
 //! | `sexton_steps_total` | `verdict` | attempts, by what they said |
 //! | `sexton_step_duration_seconds` | seconds | one attempt, from its effect's begin to its verdict |

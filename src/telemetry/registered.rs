@@ -69,7 +69,7 @@ metrics! {
     deletions_parked: Counter = Counter::default(), PLAIN, "Times a deletion came to need a person";
     deletions_open: Gauge = Gauge::default(), PLAIN, "Admitted and not ended, also the waiting and the parked";
     deletions_in_flight: Gauge = Gauge::default(), PLAIN, "Held by a lane of this process";
-    oldest_open_age: Gauge<f64, AtomicU64> = Gauge::default(), SECONDS, "Since the oldest open deletion was admitted";
+    oldest_open_age: Gauge<f64, AtomicU64> = Gauge::default(), SECONDS, "Since the oldest open deletion was asked for";
     saga_duration: Histogram = Histogram::new(SAGA_BUCKETS_S), SECONDS, "From admission to end, waits included";
     steps: Family<Said, Counter> = Family::default(), PLAIN, "Attempts, by what they said";
     step_duration: Histogram = Histogram::new(STEP_BUCKETS_S), SECONDS, "One attempt, from its effect to its verdict";

@@ -16,7 +16,7 @@ const PLAN: &str = "target = \"shop.thing\"\non = \"shop\"\nsql = \"delete from 
 
 pub(crate) struct Desk {
     // Its database goes with it.
-    _world: World,
+    world: World,
     pub(crate) db: PgPool,
     pub(crate) store: Store,
     pub(crate) writer: LaneWriter,
@@ -50,7 +50,7 @@ pub(crate) async fn one_kept() -> Desk {
     };
     let db = PgPool::connect(&world.database_url).await.expect("a pool");
     Desk {
-        _world: world,
+        world,
         db,
         store,
         writer,
@@ -104,6 +104,10 @@ impl Desk {
         .fetch_one(&self.db)
         .await
         .expect("rows")
+    }
+
+    pub(crate) fn database_url(&self) -> &str {
+        &self.world.database_url
     }
 
     pub(crate) async fn run(&self, sql: &'static str) {
