@@ -60,8 +60,8 @@ create table sexton.requests (
     deletion_id    uuid not null                    -- the deletion that answers it, also when that is yet to begin
 ) partition by range (id);
 
--- Key memory: which request a key means. Looked up across all partitions, so these are few: each has half the days for which
--- keys are remembered, and goes once all of its keys may be forgotten.
+-- Key memory: which request a key means. Looked up across all partitions, so these are few: each has as many days as keys are
+-- remembered for, and goes once all of its keys may be forgotten.
 create table sexton.keys (
     day        date not null,
     digest     uuid not null,                       -- of tenant and key
@@ -405,7 +405,7 @@ begin
     until := greatest(until, today - 1);
     while until < today + 3 loop
         day := until;
-        until := day + (p_key_days + 1) / 2;
+        until := day + p_key_days;
         execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
             'keys_' || to_char(day, 'YYYYMMDD') || '_' || to_char(until, 'YYYYMMDD'), day, until);
     end loop;

@@ -15,9 +15,8 @@ const PAGE: usize = 100_000;
 const ADMITTED_A_SECOND: usize = 5_000;
 /// Ended ones lie so far back: never before the last month, whose partitions are the oldest that a new database has.
 const ENDED_OVER_DAYS: usize = 28;
-/// Before yesterday's, of keys that are remembered for seven days.
-const KEY_PARTITIONS: usize = 2;
-const KEY_PARTITION_DAYS: usize = 4;
+/// For so long keys are remembered, and so many days a partition has.
+const KEY_DAYS: usize = 7;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A first attempt, and that it is to be made again: records as a row keeps them, the newest first.
@@ -32,17 +31,12 @@ create or replace function public.uuid_of(at timestamptz) returns uuid language 
                    placing lpad(to_hex(floor(extract(epoch from at) * 1000)::bigint), 12, '0') || '7' from 1 for 13)::uuid
 $$";
 
-/// A new database has none before yesterday's. Those before go when all of their keys are older than a week, so this is the most
-/// that is ever looked through.
-fn key_partitions() -> String {
+/// A new database has none before yesterday's; the one before that stays until the last of its keys is a week old.
+fn earlier_keys() -> String {
     format!(
-        "do $$ declare day date; begin
-             for n in 1..{KEY_PARTITIONS} loop
-                 day := (now() at time zone 'utc')::date - 1 - n * {KEY_PARTITION_DAYS};
-                 execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
-                                'keys_' || to_char(day, 'YYYYMMDD') || '_' || to_char(day + {KEY_PARTITION_DAYS}, 'YYYYMMDD'),
-                                day, day + {KEY_PARTITION_DAYS});
-             end loop;
+        "do $$ declare low date := (now() at time zone 'utc')::date - 1 - {KEY_DAYS}; high date := low + {KEY_DAYS}; begin
+             execute format('create table sexton.%I partition of sexton.keys for values from (%L) to (%L)',
+                            'keys_' || to_char(low, 'YYYYMMDD') || '_' || to_char(high, 'YYYYMMDD'), low, high);
          end $$"
     )
 }
@@ -110,7 +104,7 @@ impl Fill {
 
     /// Carried out in the last weeks.
     pub(crate) async fn ended(&mut self, deletions: usize) -> Result<(), Fail> {
-        self.connection.execute(AssertSqlSafe(key_partitions())).await?;
+        self.connection.execute(AssertSqlSafe(earlier_keys())).await?;
         let (kind, plan) = self.first_plan()?;
         let ago = format!("interval '{ENDED_OVER_DAYS} days' * (({deletions} - n) / {deletions}.0)");
         let then = format!(
@@ -157,7 +151,7 @@ impl Fill {
                  ), remembered as (
                      insert into {schema}.keys (day, digest, content, request_id)
                      select (at at time zone 'utc')::date, gen_random_uuid(), gen_random_uuid(), request from made
-                     where (at at time zone 'utc')::date >= (now() at time zone 'utc')::date - 1 - {KEY_PARTITIONS} * {KEY_PARTITION_DAYS}
+                     where (at at time zone 'utc')::date >= (now() at time zone 'utc')::date - 1 - {KEY_DAYS}
                  ) {then}"
             );
             self.connection.execute(AssertSqlSafe(sql)).await?;

@@ -20,7 +20,7 @@ pub struct Settings {
     /// How long a silent worker keeps its lanes.
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
-    /// How many days a key is remembered at least (and half as many more at most): within them the same key is the same request.
+    /// How many days a key is remembered at least (and twice as long at most): within them the same key is the same request.
     pub key_days: u16,
     /// Any statement of ours that takes longer is cut off by the server; below the lease, so that a stalled writer
     /// lets go of its locks before anybody takes over.
