@@ -145,13 +145,14 @@ async fn invariant_07_a_tombstone_goes_by_when_a_deletion_ended_however_long_it_
     desk.ended(&target("long_ago"), 5, 5).await;
     desk.ended(&target("late"), 20, 1).await;
     desk.ended(&target("overnight"), 1, 0).await;
-    desk.ended(&target("ahead"), 0, 0).await;
+    desk.ended(&target("today"), 0, 0).await;
     for (id, age, known) in [
         ("long_ago", DAY * 3, false),
         ("long_ago", DAY * 6, true),
         ("late", DAY * 3, true),
         ("late", DAY / 2, false),
         ("overnight", DAY / 24, true),
+        ("today", DAY / 24, true),
         ("never", DAY * 20, false),
     ] {
         let is_known = desk
