@@ -119,6 +119,9 @@ impl Store {
                 ("lock_timeout", millis(settings.statement_timeout / 2)),
                 // Our statements touch few rows of tables that look large: compiling one took 490 ms, running it 2.
                 ("jit", "off".to_owned()),
+                // A statement that is prepared while the outbox is empty would else read all of it from then on, and until the
+                // next vacuum each look costs more than the last. What the functions do says so itself (0002_protocol.sql).
+                ("enable_seqscan", "off".to_owned()),
             ]);
         let pool = PgPoolOptions::new()
             .max_connections(settings.pool_max)

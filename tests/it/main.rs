@@ -41,6 +41,7 @@ mod contract;
 mod costs;
 mod crashes;
 mod dialects;
+mod emptied;
 mod ended;
 mod factory_sessions;
 mod flood;
