@@ -222,8 +222,10 @@ async fn an_outage_by_connections_that_others_have_is_waited_out() {
             }
             Err(_) => {
                 let left: i64 = sqlx::query_scalar(
-                    "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database()
-                     and application_name <> 'greedy' and pid <> pg_backend_pid() and query like '/*%'",
+                    // Also those that have only just come, or are still at the door: each would keep a place.
+                    "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                     where backend_type = 'client backend' and application_name <> 'greedy' and pid <> pg_backend_pid()
+                     and (datname is null or datname = current_database() and (query like '/*%' or query = ''))",
                 )
                 .fetch_one(&mut ours)
                 .await
