@@ -17,6 +17,7 @@ use crate::guards::one_kept;
 use crate::house::House;
 use crate::shop::message;
 use crate::unkeepable::publish_all;
+use crate::workers::Outside;
 
 /// What happens by the clock and at the start costs little of so many.
 const SAGAS: usize = 16_000;
@@ -99,6 +100,20 @@ pub(crate) async fn publish_sagas(house: &House, count: usize) {
     publish_all(house, requests.collect()).await;
 }
 
+/// Stops it, and waits until all that it did is counted: what a connection has done is told when it ends.
+pub(crate) async fn ended_and_counted(house: &House, worker: Outside) {
+    worker.signal(Signal::TERM);
+    let (status, log) = worker.ended().await;
+    assert!(status.success(), "{log}");
+    house
+        .until(
+            "its connections are gone",
+            "select not exists (select from pg_stat_activity where datname = current_database()
+                                and application_name like 'sexton%')",
+        )
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saga_of_four_steps_costs_no_more_than_it_may() {
     let services = counting().await;
@@ -125,17 +140,7 @@ async fn a_saga_of_four_steps_costs_no_more_than_it_may() {
     while !house.is(is_over).await {
         looks.tick().await;
     }
-    worker.signal(Signal::TERM);
-    let (status, log) = worker.ended().await;
-    assert!(status.success(), "{log}");
-    // What a connection has done is told when it ends.
-    house
-        .until(
-            "its connections are gone",
-            "select not exists (select from pg_stat_activity where datname = current_database()
-                                and application_name like 'sexton%')",
-        )
-        .await;
+    ended_and_counted(&house, worker).await;
 
     let a_saga = |of: f64| of / SAGAS as f64;
     let commits = a_saga((house.count(commits).await - before) as f64);

@@ -1,8 +1,6 @@
 //! Tables that somebody vacuumed while they were empty: Postgres plans for what it saw then, and keeps the plan while they fill.
 
-use rustix::process::Signal;
-
-use crate::costs::{does_nothing, publish_sagas};
+use crate::costs::{does_nothing, ended_and_counted, publish_sagas};
 use crate::house::House;
 
 /// Enough that each statement was made more often than the five times after which Postgres keeps one plan.
@@ -23,17 +21,7 @@ async fn invariant_11_a_plan_made_for_empty_tables_does_not_read_full_ones() {
         .heard
         .until("all are deleted", |events| (events.len() >= SAGAS).then_some(()))
         .await;
-    worker.signal(Signal::TERM);
-    let (status, log) = worker.ended().await;
-    assert!(status.success(), "{log}");
-    // What a connection has done is told when it ends.
-    house
-        .until(
-            "its connections are gone",
-            "select not exists (select from pg_stat_activity where datname = current_database()
-                                and application_name like 'sexton%')",
-        )
-        .await;
+    ended_and_counted(&house, worker).await;
 
     let read: Vec<(String, i64, i64)> = sqlx::query_as(
         "select relname::text, idx_scan, seq_tup_read from pg_stat_user_tables
