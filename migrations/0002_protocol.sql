@@ -1,5 +1,9 @@
 -- The guarded writes. Each function is one round trip and one transaction, and begins with the fence: the row is
 -- locked and compared in a statement of its own, since only a *later* statement sees what was committed meanwhile.
+--
+-- Rows are looked up by `id = any (array[wanted])` and not by `id = wanted`: each by the index, one after the other. By an equality
+-- the planner may go the other way round, from a table that it believes to be empty (an analyze came when it was) through the
+-- whole of its index, and compare each row with each that is wanted; no `enable_…` keeps it from that.
 
 -- The records of a deletion with one more before them, as `sexton.journal` reads them: text, but only what jsonb would take as
 -- well, so that whoever asks may cast it: of what a writer sends, all but an escaped NUL. Only what has one is parsed to tell.
@@ -19,8 +23,7 @@ create function sexton.is_ours(
         and lane = p_lane and epoch = p_epoch
 $$;
 
--- Nested loops over the primary key, in the order of the input: the fastest plan at every size, the one order of
--- locks, and never a plan that was made while the table was empty.
+-- Nested loops over the primary key, in the order of the input: the fastest plan at every size, and the one order of locks.
 create function sexton.write_records(
     p_lane bigint,
     p_epoch integer,
@@ -100,7 +103,7 @@ begin
             records = sexton.with_record(d.tenure, p_lane, d.admitted_at, i.entries, d.records)
         from unnest(p_ids, p_tenures, p_seqs, p_entries, p_due, p_effect_ms, p_unwinding, p_parked, p_result)
             as i (id, tenure, seq, entries, due, effect_ms, unwinding, parked, result)
-        where i.result is null and d.id = i.id
+        where i.result is null and d.id = any (array[i.id])
           and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
         returning d.id, octet_length(d.records) > 1000 as is_long
     )
@@ -111,7 +114,7 @@ begin
             delete from sexton.open_deletions d
             using unnest(p_ids, p_tenures, p_seqs, p_entries, p_result, p_until, p_looks, p_detail, p_announce, p_events)
                 as i (id, tenure, seq, entries, result, until, looks, detail, announce, event)
-            where i.result is not null and d.id = i.id
+            where i.result is not null and d.id = any (array[i.id])
               and sexton.is_ours(d.tenure, d.seq, d.lane, d.epoch, i.tenure, i.seq, p_lane, p_epoch)
             returning d.*, i.entries, i.result, i.until, i.looks, i.detail::jsonb as detail, i.announce, i.event
         ), moved as (
@@ -148,7 +151,7 @@ begin
             select i.event, 'events', i.announce, d.request_id, d.id, d.plan, d.seq, i.detail::jsonb, p_at,
                    now() + interval '15 seconds'
             from unnest(p_ids, p_announce, p_detail, p_events) as i (id, announce, detail, event)
-            join sexton.open_deletions d on d.id = i.id
+            join sexton.open_deletions d on d.id = any (array[i.id])
             where i.announce is not null and i.id = any (v_written)
             returning deletion_id, id
         )
@@ -160,7 +163,7 @@ begin
         insert into sexton.outbox (id, destination, kind, request_id, deletion_id, plan, seq, detail, at, taken_until)
         select gen_random_uuid(), o.destination, o.kind, j.request_id, o.deletion_id, o.plan, o.seq, o.detail, o.at, now()
         from unnest(v_announced, v_events) as i (id, event)
-        -- `offset 0`: from here to there, and never from a table that the planner believes to be empty.
+        -- `offset 0` has the same effect as `any`.
         cross join lateral (select j.request_id from sexton.joined j where j.deletion_id = i.id offset 0) j
         cross join lateral (select o.* from sexton.outbox o where o.id = i.event offset 0) o;
         get diagnostics v_more = row_count;
@@ -178,11 +181,11 @@ begin
             insert into sexton.batch_deltas (tenant, batch, word, n)
             select r.tenant, r.batch, d.result, count(*)
             from unnest(v_batched) b
-            join sexton.deletions d on d.id = b
+            join sexton.deletions d on d.id = any (array[b])
             cross join lateral (
                 select d.request_id union all select j.request_id from sexton.joined j where j.deletion_id = d.id
             ) q
-            join sexton.requests r on r.id = q.request_id
+            join sexton.requests r on r.id = any (array[q.request_id])
             where r.batch is not null
             group by 1, 2, 3 order by 1, 2, 3;
         end if;
@@ -192,7 +195,7 @@ begin
 
         -- Whoever waited for the slot has it now; a restore, what this end left to be taken back.
         with freed as (
-            delete from sexton.successors s using unnest(v_ended) e where s.blocking = e returning s.*
+            delete from sexton.successors s using unnest(v_ended) e where s.blocking = any (array[e]) returning s.*
         ), begun as (
             insert into sexton.open_deletions (id, tenant, target_type, target_id, request_id, plan, fold, deadline, due_at,
                                                action, window_of, batched)
@@ -200,12 +203,16 @@ begin
                    case when f.action = 'd' then f.plan else coalesce(w.plan, d.plan) end, f.fold, f.deadline,
                    greatest(f.due_at, now()), f.action, w.deletion_id, f.batched
             from freed f
-            join sexton.deletions d on d.id = f.blocking
-            left join sexton.windows w on f.action = 'r' and w.tenant = d.tenant and w.target_type = d.target_type
-                and w.target_id = d.target_id and w.taken_by is null and w.until > now()
+            join sexton.deletions d on d.id = any (array[f.blocking])
+            left join lateral (
+                select w.deletion_id, w.plan from sexton.windows w
+                where w.tenant = d.tenant and w.target_type = d.target_type and w.target_id = d.target_id
+                  and w.taken_by is null and w.until > now() offset 0
+            ) w on f.action = 'r'
             returning id, window_of
         )
-        update sexton.windows w set taken_by = b.id from begun b where w.deletion_id = b.window_of;
+        update sexton.windows w set taken_by = b.id from begun b
+        where w.deletion_id = any (array[b.window_of]);
     end if;
 
     v_written := coalesce(v_written, '{}') || v_ended;
@@ -236,11 +243,11 @@ begin
                coalesce(w.params, r.params), i.until, now() + make_interval(secs => i.looks / 1000.0), i.looks
         from unnest(p_watched) s
         join unnest(p_ids, p_untils, p_looks) i (id, until, looks) on i.id = s
-        join sexton.deletions d on d.id = s
-        left join sexton.requests r on r.id = d.request_id
+        join sexton.deletions d on d.id = any (array[s])
+        left join sexton.requests r on r.id = any (array[d.request_id])
         -- A purge has the params of what it ends.
         left join unnest(p_windows, p_of) x (window_of, id) on x.id = s
-        left join sexton.windows w on w.deletion_id = x.window_of
+        left join sexton.windows w on w.deletion_id = any (array[x.window_of])
         -- Deleted again while it was watched: from here on it is this deletion that is watched.
         on conflict (tenant, target_type, target_id) do update
         set deletion_id = excluded.deletion_id, request_id = excluded.request_id, plan = excluded.plan,
@@ -248,20 +255,20 @@ begin
     end if;
     if p_windows is not null then
         delete from sexton.windows w using unnest(p_windows, p_of) i (window_of, id), sexton.deletions d
-        where w.deletion_id = i.window_of and d.id = i.id
+        where w.deletion_id = any (array[i.window_of]) and d.id = any (array[i.id])
           and d.result in ('restored', 'deleted', 'already_gone', 'completed_with_orphans');
         -- Cancelled or refused: it stands as before, and its purge is asked for again under another key.
         update sexton.windows w
         set taken_by = null, round = w.round + 1, due_at = greatest(w.until, now() + interval '5 minutes')
-        from unnest(p_windows) i where w.deletion_id = i;
+        from unnest(p_windows) i where w.deletion_id = any (array[i]);
     end if;
     if p_soft is not null then
         insert into sexton.windows (deletion_id, tenant, target_type, target_id, plan, params, until, due_at)
         select d.id, d.tenant, d.target_type, d.target_id, d.plan, r.params, i.until, i.until
         from unnest(p_soft) s
         join unnest(p_ids, p_untils) i (id, until) on i.id = s
-        join sexton.deletions d on d.id = s
-        left join sexton.requests r on r.id = d.request_id
+        join sexton.deletions d on d.id = any (array[s])
+        left join sexton.requests r on r.id = any (array[d.request_id])
         -- Somebody took the last one back without a word to us; it is this one that counts now.
         on conflict (tenant, target_type, target_id) do update
         set deletion_id = excluded.deletion_id, plan = excluded.plan, params = excluded.params, until = excluded.until,
@@ -440,7 +447,7 @@ begin
     ), taken as (
         update sexton.open_deletions d
         set lane = p_lane, epoch = p_epoch, tenure = d.tenure + 1, starts = d.starts + 1
-        from ready where d.id = ready.id and d.lane is null
+        from ready where d.id = any (array[ready.id]) and d.lane is null
         returning d.*
     ), noted as (
         insert into sexton.claims (lane, ids) select p_lane, array_agg(t.id) from taken t having count(*) > 0
@@ -567,7 +574,7 @@ begin
             else greatest(i.due, now()) end,
         starts = case when i.fault then d.starts else 0 end
     from unnest(p_ids, p_tenures, p_due, p_fault) as i (id, tenure, due, fault)
-    where d.id = i.id and d.tenure = i.tenure and d.lane = p_lane and d.epoch = p_epoch;
+    where d.id = any (array[i.id]) and d.tenure = i.tenure and d.lane = p_lane and d.epoch = p_epoch;
     return query select 'applied'::text, 0::bigint;
 end $$;
 
@@ -667,7 +674,7 @@ begin
         epoch = null,
         due_at = case when d.effect_ms is null then now()
                       else greatest(page.taken_over_at + make_interval(secs => d.effect_ms / 1000.0), now()) end
-    from page where d.id = page.id;
+    from page where d.id = any (array[page.id]);
     get diagnostics v_count = row_count;
     if v_count = 0 then
         -- Nothing names them any more: the fences of the lost go. A late write finds no row, which is as good.
@@ -699,10 +706,10 @@ as $$
         where c.lane = p_lane and c.id >= p_since
     ), forgotten as (
         delete from sexton.claims c using looked l
-        where c.lane = p_lane and c.id = l.id and cardinality(l.held) = 0
+        where c.lane = p_lane and c.id = any (array[l.id]) and cardinality(l.held) = 0
     ), shortened as (
         update sexton.claims c set ids = l.held from looked l
-        where c.lane = p_lane and c.id = l.id and cardinality(l.held) between 1 and l.taken / 2
+        where c.lane = p_lane and c.id = any (array[l.id]) and cardinality(l.held) between 1 and l.taken / 2
     )
     select coalesce(min(l.id) filter (where cardinality(l.held) > 0), max(l.id) + 1, p_since),
            coalesce(max(cardinality(l.held)) > 0, false)

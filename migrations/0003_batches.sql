@@ -46,7 +46,7 @@ begin
     with taken as (
         delete from sexton.batch_deltas d using (
             select id from sexton.batch_deltas order by id limit p_limit for update skip locked
-        ) page where d.id = page.id
+        ) page where d.id = any (array[page.id])
         returning d.*
     ), sums as (
         select tenant, batch, max(size) as size, min(at) as first_at, max(at) as last_at,

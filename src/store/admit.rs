@@ -257,10 +257,10 @@ impl<'a> Written<'a> {
                                             and d.due_at < '9999-01-01' then least(d.due_at, i.deadline)
                                        else d.due_at end
                      from nearest i
-                     where d.id = i.deletion and (d.deadline is null or i.deadline < d.deadline)
+                     where d.id = any (array[i.deletion]) and (d.deadline is null or i.deadline < d.deadline)
                  ), waits as (
                      update sexton.successors s set deadline = i.deadline from nearest i
-                     where s.deletion_id = i.deletion and (s.deadline is null or i.deadline < s.deadline)
+                     where s.deletion_id = any (array[i.deletion]) and (s.deadline is null or i.deadline < s.deadline)
                  )
                  insert into sexton.joined (deletion_id, request_id) select deletion, request from i",
             )

@@ -160,7 +160,7 @@ impl Store {
              join sexton.calls c on c.id = i.id
              left join sexton.requests r on r.id = c.request_id
              left join sexton.deletions d on d.id = r.deletion_id
-             left join sexton.open_deletions o on o.id = r.deletion_id
+             left join sexton.open_deletions o on o.id = any (array[r.deletion_id])
              left join sexton.rejections x on x.id = c.rejection_id",
         )
         .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
@@ -252,7 +252,7 @@ pub(super) async fn answered(
         "/* admit_calls */ with answered as (
              update sexton.calls c set request_id = i.request
              from unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[]) as i (call, tenant, content, request)
-             where c.id = i.call and c.tenant = i.tenant and c.content = i.content and c.request_id is null
+             where c.id = any (array[i.call]) and c.tenant = i.tenant and c.content = i.content and c.request_id is null
              returning 1
          )
          select pg_notify($6, '') where $5 and exists (select from answered)",
@@ -297,7 +297,7 @@ pub(super) async fn turned_away(
     sqlx::query(
         "/* reject_calls */ update sexton.calls c set rejection_id = i.rejection
          from unnest($1::uuid[], $2::uuid[], $3::text[]) as i (rejection, call, tenant)
-         where c.id = i.call and c.tenant = i.tenant and c.batch is null and c.rejection_id is null",
+         where c.id = any (array[i.call]) and c.tenant = i.tenant and c.batch is null and c.rejection_id is null",
     )
     .bind(calls.iter().map(|(rejection, ..)| *rejection).collect::<Vec<_>>())
     .bind(calls.iter().map(|(_, call, _)| call.0).collect::<Vec<_>>())

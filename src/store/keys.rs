@@ -172,7 +172,7 @@ pub(super) async fn forget(tx: &mut PgConnection, all: &[(Uuid, RequestId)]) -> 
     }
     sqlx::query(
         "/* admit_forget */ delete from sexton.keys k using unnest($1::uuid[], $2::uuid[]) as i (digest, request_id)
-         where k.digest = i.digest and k.request_id = i.request_id",
+         where k.digest = any (array[i.digest]) and k.request_id = i.request_id",
     )
     .bind(all.iter().map(|(digest, _)| *digest).collect::<Vec<_>>())
     .bind(all.iter().map(|(_, request)| request.0).collect::<Vec<_>>())

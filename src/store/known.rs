@@ -117,7 +117,7 @@ impl Store {
                     coalesce(d.seq, o.seq, 0) as seq, d.result, f.deletion
              from followed f
              left join sexton.deletions d on d.id = f.deletion
-             left join sexton.open_deletions o on o.id = f.deletion",
+             left join sexton.open_deletions o on o.id = any (array[f.deletion])",
         )
         .bind(ids)
         .fetch_all(&self.pool)

@@ -84,7 +84,7 @@ impl Store {
                  select id from sexton.outbox where taken_until <= now() order by id limit $1 for update skip locked
              ), taken as (
                  update sexton.outbox o set taken_until = now() + make_interval(secs => $2)
-                 from page where o.id = page.id returning o.*
+                 from page where o.id = any (array[page.id]) returning o.*
              )
              select t.id, t.destination, t.kind, t.at, t.request_id, t.rejection_id, t.deletion_id, t.seq, t.detail,
                     coalesce(r.tenant, x.tenant, t.tenant) as tenant, coalesce(r.target_type, x.target_type) as target_type,

@@ -176,10 +176,17 @@ async fn lock_existing(
 ) -> Result<Vec<Existing>, StoreError> {
     let targets: Vec<&Target> = targets.iter().copied().collect();
     let rows: Vec<(i64, Uuid, Uuid, bool, String)> = sqlx::query_as(
-        "/* admit_existing */ select i.place, d.id, d.fold, d.unwinding, d.action::text
-         from unnest($1::text[], $2::text[], $3::text[]) with ordinality as i (tenant, target_type, target_id, place)
-         join sexton.open_deletions d using (tenant, target_type, target_id)
-         order by d.id
+        "/* admit_existing */ with found as materialized (
+             select i.place, d.id
+             from unnest($1::text[], $2::text[], $3::text[]) with ordinality as i (tenant, target_type, target_id, place)
+             cross join lateral (
+                 select d.id from sexton.open_deletions d
+                 where d.tenant = i.tenant and d.target_type = i.target_type and d.target_id = i.target_id offset 0
+             ) d
+         )
+         select f.place, d.id, d.fold, d.unwinding, d.action::text
+         from found f join sexton.open_deletions d on d.id = any (array[f.id])
+         order by f.id
          for update of d",
     )
     .bind(targets.iter().map(|target| target.tenant.as_str()).collect::<Vec<_>>())

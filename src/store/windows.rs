@@ -49,7 +49,10 @@ impl Windows {
         let rows: Vec<(i64, Uuid, i32, Option<Value>, bool, Uuid)> = sqlx::query_as(
             "/* admit_windows */ select i.place, w.deletion_id, w.plan, w.params, w.until <= now(), w.ticket
              from unnest($1::text[], $2::text[], $3::text[]) with ordinality as i (tenant, target_type, target_id, place)
-             join sexton.windows w using (tenant, target_type, target_id)",
+             cross join lateral (
+                 select w.* from sexton.windows w
+                 where w.tenant = i.tenant and w.target_type = i.target_type and w.target_id = i.target_id offset 0
+             ) w",
         )
         .bind(targets.iter().map(|target| target.tenant.as_str()).collect::<Vec<_>>())
         .bind(targets.iter().map(|target| target.kind.as_str()).collect::<Vec<_>>())
@@ -116,7 +119,7 @@ impl Windows {
         let taken = sqlx::query(
             "/* admit_take_windows */ update sexton.windows w set taken_by = i.deletion
              from unnest($1::uuid[], $2::uuid[], $3::boolean[]) as i (window_of, deletion, restores)
-             where w.deletion_id = i.window_of and w.taken_by is null and (w.until > now()) = i.restores",
+             where w.deletion_id = any (array[i.window_of]) and w.taken_by is null and (w.until > now()) = i.restores",
         )
         .bind(wanted.iter().map(|(window, ..)| *window).collect::<Vec<_>>())
         .bind(

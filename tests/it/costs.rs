@@ -92,9 +92,10 @@ pub(crate) async fn does_nothing(house: &mut House) {
     house.worker_once().await;
 }
 
-pub(crate) async fn publish_sagas(house: &House, count: usize) {
+/// Of targets that are counted; keys begin with this letter.
+pub(crate) async fn publish_sagas(house: &House, letter: char, count: usize) {
     let requests = (0..count).map(|nth| {
-        let body = json!({"target": {"type": "shop.nothing", "id": format!("n{nth}")}, "tenant": "t", "key": format!("k{nth}")});
+        let body = json!({"target": {"type": "shop.nothing", "id": format!("n{nth}")}, "tenant": "t", "key": format!("{letter}{nth}")});
         message(Bytes::from(body.to_string()))
     });
     publish_all(house, requests.collect()).await;
@@ -120,7 +121,7 @@ async fn a_saga_of_four_steps_costs_no_more_than_it_may() {
     let mut house = House::in_servers(services.urls.clone()).await;
     house.change_settings("lease = \"5s\"\nstatement_timeout = \"2s\"", "");
     does_nothing(&mut house).await;
-    publish_sagas(&house, SAGAS).await;
+    publish_sagas(&house, 'k', SAGAS).await;
     house
         .sql("create extension pg_walinspect; create extension pg_stat_statements; checkpoint")
         .await;

@@ -32,7 +32,7 @@ async fn counted(sagas: usize) -> u64 {
     let mut house = House::new().await;
     house.change_settings("lease = \"10s\"\nstatement_timeout = \"4s\"", "");
     does_nothing(&mut house).await;
-    publish_sagas(&house, sagas).await;
+    publish_sagas(&house, 'k', sagas).await;
     let found = house.folder().join("callgrind.out");
     let out = format!("--callgrind-out-file={}", found.display());
     let worker = house.process_under(&["valgrind", "--quiet", "--tool=callgrind", &out]);
