@@ -157,7 +157,7 @@ impl Store {
                     d.detail as end_detail, o.id is not null as is_open, o.parked is not null as is_parked,
                     x.reason, x.field, x.detail as rejected_detail
              from unnest($1::uuid[]) i (id)
-             join sexton.calls c on c.id = i.id
+             join sexton.calls c on c.id = any (array[i.id])
              left join sexton.requests r on r.id = c.request_id
              left join sexton.deletions d on d.id = r.deletion_id
              left join sexton.open_deletions o on o.id = any (array[r.deletion_id])
@@ -186,7 +186,7 @@ impl Store {
             "/* forget_calls */ delete from sexton.calls c using (
                  select id from sexton.calls where id < sexton.uuid_floor(now() - make_interval(secs => $1))
                  order by id limit $2
-             ) page where c.id = page.id",
+             ) page where c.id = any (array[page.id])",
         )
         .bind(age.as_secs_f64())
         .bind(FORGET_MAX_ROWS)

@@ -30,7 +30,7 @@ impl Store {
                  for update skip locked
              ), due as (
                  update sexton.windows w set due_at = now() + make_interval(secs => $2)
-                 from page where w.deletion_id = page.deletion_id
+                 from page where w.deletion_id = any (array[page.deletion_id])
                  returning w.*
              ), asked as (
                  insert into sexton.outbox (id, destination, kind, deletion_id, detail, taken_until)
@@ -42,7 +42,7 @@ impl Store {
                      'window', jsonb_build_object('deletion', d.deletion_id, 'ticket', d.ticket)), now()
                  from due d
                  where not exists (select from sexton.open_deletions o where o.tenant = d.tenant
-                     and o.target_type = d.target_type and o.target_id = d.target_id)
+                     and o.target_type = d.target_type and o.target_id = d.target_id offset 0)
              )
              select count(*) from due",
         )

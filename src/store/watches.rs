@@ -46,14 +46,14 @@ impl Store {
                  for update skip locked
              ), due as (
                  update sexton.watches w set look_at = now() + make_interval(secs => w.every_ms / 1000.0)
-                 from page where w.deletion_id = page.deletion_id
+                 from page where w.deletion_id = any (array[page.deletion_id])
                  returning w.*
              )
              select d.deletion_id, d.tenant, d.target_type, d.target_id, d.plan, d.params, d.reappeared,
                     d.until <= now() as last
              from due d
              where not exists (select from sexton.open_deletions o where o.tenant = d.tenant
-                 and o.target_type = d.target_type and o.target_id = d.target_id)",
+                 and o.target_type = d.target_type and o.target_id = d.target_id offset 0)",
         )
         .bind(limit)
         .fetch_all(&mut *tx)
