@@ -156,8 +156,8 @@ pub(crate) fn peak_kib(pid: u32) -> u64 {
     status_kib(pid, "VmHWM:")
 }
 
-/// The memory that it has now, and the most that it had since this was asked last.
-pub(crate) fn resident_kib(pid: u32) -> std::io::Result<(u64, u64)> {
+/// The memory that it has now, and the most that it had since this was asked last; [`peak_kib`] forgets what was before.
+pub(crate) fn resident_and_peak_since_kib(pid: u32) -> std::io::Result<(u64, u64)> {
     let found = (status_kib(pid, "VmRSS:"), peak_kib(pid));
     // From here on the kernel looks for a new peak (proc(5)).
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?;

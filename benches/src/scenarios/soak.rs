@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection};
 use super::half_load::half_of_what_is_carried;
 use super::number;
 use crate::Fail;
-use crate::costs::resident_kib;
+use crate::costs::resident_and_peak_since_kib;
 use crate::listening::Listening;
 use crate::load::Load;
 use crate::messages::{Outcomes, somebody_reads};
@@ -57,7 +57,7 @@ pub(super) async fn measure(services: &Services, report: &mut Report) -> Result<
     let pid = program.pid;
     let every = EVERY.min(lasts / 60);
     let watching = samples.take(&listening, every, lasts, async |at| {
-        looks.push(look(&mut connection, at, resident_kib(pid)?).await?);
+        looks.push(look(&mut connection, at, resident_and_peak_since_kib(pid)?).await?);
         Ok(())
     });
     program.during(watching).await?;
